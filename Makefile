@@ -1,0 +1,57 @@
+# `make` lists what can be made. Every target that compiles fetches libtorch first,
+# if it is not there: see docs/setup.md.
+#
+# All of them use the release profile: torch-sys takes two minutes to compile, and
+# every other profile would pay for it again.
+
+PREFIX ?= $(HOME)/.local
+PYTHON ?= python3
+ROOT = $(DESTDIR)$(PREFIX)
+
+.PHONY: help libtorch demo build test test-pytorch lint bench install uninstall clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+libtorch: ## fetch libtorch into .libtorch, once
+	@.cargo/fetch-libtorch.sh
+
+demo: libtorch ## render ten layers of three ResNet50 folds into actviz-out
+	cargo run --release --locked -- render --model resnet50 --folds 3 --out actviz-out --force
+	@echo "30 pictures, FOLD_LAYER.png, are in $(CURDIR)/actviz-out; manifest.json there says which layer is which"
+
+build: libtorch ## compile target/release/actviz
+	cargo build --release --locked
+
+test: libtorch ## run all tests, and those that need no libtorch without it
+	cargo test --release --locked
+	cargo test --release --locked --no-default-features
+
+test-pytorch: libtorch ## hold the maps of resnet50 against PyTorch's (PYTHON=a python3 with torch)
+	@$(PYTHON) -c 'import torch' || { echo "actviz: $(PYTHON) has no PyTorch; name one that has: make test-pytorch PYTHON=..." >&2; exit 1; }
+	PYTHON=$(PYTHON) cargo test --release --locked --test pytorch -- --ignored
+
+lint: libtorch ## rustfmt, clippy and rustdoc, warnings are errors
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+	cargo clippy --release --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps
+
+bench: libtorch ## measure
+	cargo bench --locked
+
+# The binary looks for ../share/actviz/models and ../lib/actviz from where it is, so
+# the installation outlives this checkout. A libtorch of your own stays where it is.
+install: libtorch ## install actviz, its models and its libtorch below PREFIX (~/.local)
+	cargo install --path . --root "$(ROOT)" --no-track --force --locked
+	rm -rf "$(ROOT)/share/actviz" "$(ROOT)/lib/actviz"
+	mkdir -p "$(ROOT)/share/actviz/models" "$(ROOT)/share/actviz/examples"
+	for file in models/*/model.json; do cp -R "$$(dirname "$$file")" "$(ROOT)/share/actviz/models" || exit; done
+	cp -R examples/images "$(ROOT)/share/actviz/examples"
+	[ -n "$${LIBTORCH+set}$${LIBTORCH_USE_PYTORCH+set}" ] || { mkdir -p "$(ROOT)/lib" && cp -R .libtorch/lib "$(ROOT)/lib/actviz"; }
+
+uninstall: ## remove what install has put below PREFIX
+	rm -rf "$(ROOT)/bin/actviz" "$(ROOT)/share/actviz" "$(ROOT)/lib/actviz"
+
+clean: ## remove what was compiled; libtorch and pictures stay
+	cargo clean
