@@ -1,0 +1,182 @@
+//! The command line: text to typed flags, and nothing more.
+//!
+//! What the flags mean on this machine is decided in [`crate::plan`].
+
+mod render;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use strum::VariantNames;
+
+use crate::engine::DeviceChoice;
+use crate::talk::Verbosity;
+
+pub use render::RenderArgs;
+
+/// Heatmaps of every activation layer of every fold of a k-fold cross-validation.
+///
+/// Reads saved TorchScript files; needs no Python and no source of the model.
+#[derive(Debug, Parser)]
+#[command(
+    name = "actviz",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  actviz render --model resnet50 --folds 3           30 heatmaps in ./actviz-out
+  actviz render --model 'runs/fold_{fold}.pt' cat.png
+  actviz layers --model resnet50                     what can be seen in a network
+  actviz doctor                                      is this machine set up?
+
+Exit codes: 0 done; 1 a negative answer, or some images failed and the rest were
+written; 2 wrong usage, or nothing could be done; 75 try again later (disk full,
+out of memory)."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+impl Cli {
+    /// How much to say on stderr.
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.talk.quiet, self.talk.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        }
+    }
+}
+
+/// One subcommand a variant.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a heatmap for every activation layer of every fold
+    Render(Box<RenderArgs>),
+    /// List the activation layers of a network
+    Layers(LayersArgs),
+    /// Check what this machine has: libtorch, devices, bundles
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+struct TalkArgs {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more, with all that libtorch said when something fails
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    verbose: bool,
+}
+
+/// Which network, which folds of it.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// A bundle's name, a bundle's folder, a TorchScript file, or a pattern of
+    /// files with {fold} in it
+    #[arg(short, long, value_name = "NAME|DIR|FILE|PATTERN")]
+    pub model: String,
+    /// How many folds there are; default: as many as are found
+    #[arg(short = 'k', long, value_name = "K")]
+    pub folds: Option<usize>,
+    /// Only these folds, e.g. 1,3
+    #[arg(long, value_name = "A,..", value_delimiter = ',')]
+    pub fold: Vec<usize>,
+}
+
+/// What the network is fed with, where the bundle does not say or says otherwise.
+#[derive(Debug, Args)]
+pub struct InputArgs {
+    /// Size of the network's input, in pixels; default: the bundle's, else 224
+    #[arg(long, value_name = "N|WxH", value_parser = size_of_input)]
+    pub input_size: Option<(usize, usize)>,
+    /// Mean of each channel, for values in 0..1; default: the bundle's, else ImageNet's
+    #[arg(long, value_name = "M,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel; default: the bundle's, else ImageNet's
+    #[arg(long, value_name = "S,..", value_delimiter = ',')]
+    pub std: Vec<f32>,
+    /// How an image of another shape is brought to the input's shape: stretch it,
+    /// or crop its centre; default: the bundle's, else stretch
+    #[arg(long, value_name = "RULE", value_parser = one_of::<crate::bundle::ResizeRule>())]
+    pub resize: Option<crate::bundle::ResizeRule>,
+}
+
+/// Where and with how much of the machine.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// auto, cpu, cuda, cuda:N or mps; auto takes CUDA if it is there
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Threads; default: one a core
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+}
+
+/// `actviz layers`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  actviz layers --model resnet50
+  actviz layers --model 'runs/fold_{fold}.pt' --folds 3 --input-size 96
+  actviz layers --model net.pt --json | jq -r '.layers[].name'
+
+A * marks the layers that `actviz render` draws unless --layers says otherwise.")]
+pub struct LayersArgs {
+    /// The network.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Its input.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The machine.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `actviz doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  actviz doctor
+  actviz doctor --json
+
+Exits with 1 if something that is there is broken, e.g. a bundle's file that is
+not the one its model.json names.")]
+pub struct DoctorArgs {
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A parser for the names of an enum, so that help and errors list them.
+fn one_of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: VariantNames + std::str::FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS).try_map(|name| name.parse())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it is a whole number from 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn size_of_input(text: &str) -> Result<(usize, usize), String> {
+    let side = |text: &str| at_least_one(text).ok();
+    let sides = match text.split_once(['x', 'X']) {
+        Some((width, height)) => side(width).zip(side(height)),
+        None => side(text).map(|side| (side, side)),
+    };
+    sides.ok_or_else(|| "it is one number, or width x height as 320x240".to_owned())
+}

@@ -1,0 +1,131 @@
+//! `actviz layers`: what can be seen in a network.
+
+use std::io::Write;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use super::{EXIT_DONE, print_json};
+use crate::args::LayersArgs;
+use crate::bundle::Model;
+use crate::engine::Engine;
+use crate::layers::{Choice, Layer, same_in_all_folds};
+use crate::plan::InputPlan;
+
+/// The JSON document; scripts rely on its fields.
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    model: String,
+    folds: Vec<usize>,
+    layers: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    index: usize,
+    name: String,
+    operator: String,
+    shape: Vec<usize>,
+    spatial: bool,
+    default: bool,
+    parameters: u64,
+}
+
+/// Opens every fold, checks that all have the same layers, and lists them.
+///
+/// # Errors
+/// Those of the engine; [`Error::FoldsDiffer`].
+pub fn run(
+    args: &LayersArgs,
+    model: &Model,
+    engine: &dyn Engine,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let input = InputPlan::new(&args.input, model)?;
+    let mut first: Option<(usize, Vec<Layer>)> = None;
+    for fold in &model.folds {
+        let mut network = engine.open(&fold.file)?;
+        let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
+        let layers = network.layers(shape)?;
+        match &first {
+            None => first = Some((fold.fold, layers)),
+            Some((other, expected)) => {
+                same_in_all_folds((*other, expected), (fold.fold, &layers))?;
+            }
+        }
+    }
+    let layers = first.map(|(_, layers)| layers).unwrap_or_default();
+    // A network of vectors alone has no default, and can still be listed.
+    let default = Choice::default().pick(&layers, &model.layers).unwrap_or_default();
+    let row = |(position, layer): (usize, Layer)| Row {
+        index: position + 1,
+        spatial: layer.is_spatial(),
+        default: default.contains(&position),
+        name: layer.name,
+        operator: layer.operator,
+        shape: layer.shape,
+        parameters: layer.parameters,
+    };
+    let document = Document {
+        schema: 1,
+        model: model.name.clone(),
+        folds: model.folds.iter().map(|fold| fold.fold).collect(),
+        layers: layers.into_iter().enumerate().map(row).collect(),
+    };
+    if args.json {
+        print_json(out, &document)?;
+    } else {
+        writeln!(out, "{}", table(&document))?;
+    }
+    Ok(EXIT_DONE)
+}
+
+fn table(document: &Document) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["", "layer", "name", "operator", "shape", "parameters"]);
+    for row in &document.layers {
+        let shape: Vec<String> = row.shape.iter().map(usize::to_string).collect();
+        table.add_row([
+            if row.default { "*".to_owned() } else { String::new() },
+            row.index.to_string(),
+            row.name.clone(),
+            row.operator.clone(),
+            shape.join(" x "),
+            thousands(row.parameters),
+        ]);
+    }
+    for column in [1, 5] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// 23508032 -> 23,508,032
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (23508032, "23,508,032")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the commands ask of a network, and nothing of how it runs.
+//!
+//! [`Engine`] opens model files, [`Network`] runs one. The real one is
+//! [`crate::torch`]; tests use [`crate::fake`], so most of them need no
+//! libtorch and take milliseconds.
+
+use std::path::Path;
+
+use ndarray::{Array3, Array4};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
+
+use crate::error::Error;
+use crate::layers::Layer;
+
+/// The device that a network runs on, as the user names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// A CUDA device, numbered from 0.
+    Cuda(usize),
+    /// Apple's GPU.
+    Mps,
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Device::Cpu => write!(f, "cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+            Device::Mps => write!(f, "mps"),
+        }
+    }
+}
+
+/// The device as asked for, before the machine was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// CUDA if it is there, else the processor.
+    #[default]
+    Auto,
+    /// Exactly this device.
+    Exactly(Device),
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<DeviceChoice, String> {
+        Ok(match text {
+            "auto" => DeviceChoice::Auto,
+            "cpu" => DeviceChoice::Exactly(Device::Cpu),
+            "cuda" => DeviceChoice::Exactly(Device::Cuda(0)),
+            "mps" => DeviceChoice::Exactly(Device::Mps),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(index)) => DeviceChoice::Exactly(Device::Cuda(index)),
+                _ => return Err("it is one of auto, cpu, cuda, cuda:N, mps".to_owned()),
+            },
+        })
+    }
+}
+
+/// The size of one input: channels, height, width, in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputShape {
+    /// Channels: 1 or 3.
+    pub channels: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+/// How a layer's C channels become one map.
+///
+/// The reduction is done where the tensor lives, so that only the small map
+/// leaves the device.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    EnumString,
+    VariantNames,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Reduce {
+    /// The mean over the channels.
+    #[default]
+    Mean,
+    /// The largest value over the channels; NaN if one of them is NaN.
+    Max,
+    /// The L2 norm over the channels: `sqrt(sum(x^2))`.
+    L2,
+}
+
+/// What to take from each wanted layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// One map: the result has one channel.
+    Reduced(Reduce),
+    /// Every channel, as the layer gives them.
+    Channels,
+}
+
+/// Opens TorchScript files for one device.
+pub trait Engine: Sync {
+    /// Loads the network in `file`, ready to run (evaluation mode, f32 on CPU).
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the runtime cannot read the file, [`Error::NoActivations`]
+    /// if there is nothing to look at.
+    fn open(&self, file: &Path) -> Result<Box<dyn Network>, Error>;
+
+    /// The device that the networks run on.
+    fn device(&self) -> Device;
+
+    /// The runtime's version, e.g. `2.13.0`.
+    fn version(&self) -> String;
+
+    /// How many threads one operator may use.
+    fn threads(&self) -> usize;
+}
+
+/// A loaded network whose activation layers can be looked at.
+pub trait Network: Send {
+    /// How many channels the first convolution wants, where the graph tells.
+    fn input_channels(&self) -> Option<usize>;
+
+    /// The activation layers in the order in which an input of this size runs
+    /// them. Runs the network once.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the network cannot take such an input.
+    fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error>;
+
+    /// Runs a batch (images, channels, height, width; already normalised) and
+    /// returns, for each image and each name in `wanted` (in that order), what
+    /// `take` asks for: an array of channels x height x width at the layer's own
+    /// resolution, one channel if reduced. A layer that is no picture (see
+    /// [`crate::layers::Layout`]) comes as one channel, laid out as a matrix.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the network fails or a wanted layer was not executed.
+    fn run(
+        &mut self,
+        batch: &Array4<f32>,
+        wanted: &[String],
+        take: Take,
+    ) -> Result<Vec<Vec<Array3<f32>>>, Error>;
+}

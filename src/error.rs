@@ -1,0 +1,227 @@
+//! Everything that can go wrong, in words for the person at the shell.
+//!
+//! An error says what failed and on which file; [`Error::hint`] says what to do
+//! about it; [`Error::detail`] keeps what the runtime said, for `-v`.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong in this library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Flags that contradict each other or name what does not exist.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to type instead.
+        hint: Option<String>,
+    },
+
+    /// A file that should be a TorchScript network is something else.
+    #[error("{}: {problem}", file.display())]
+    NotTorchScript {
+        /// The file.
+        file: PathBuf,
+        /// What it is instead.
+        problem: String,
+        /// How to make a TorchScript file of it.
+        hint: String,
+    },
+
+    /// The runtime could not load a network.
+    #[error("{}: the network cannot be loaded: {message}", file.display())]
+    Load {
+        /// The file.
+        file: PathBuf,
+        /// The runtime's own first line.
+        message: String,
+        /// All that the runtime said.
+        detail: String,
+    },
+
+    /// The runtime could not run a network.
+    #[error("{}: the network failed on an input of {input}: {message}", file.display())]
+    Run {
+        /// The file.
+        file: PathBuf,
+        /// The input's shape in words, e.g. `3x224x224`.
+        input: String,
+        /// The runtime's own first line.
+        message: String,
+        /// All that the runtime said.
+        detail: String,
+    },
+
+    /// The network wants channels that a picture does not give.
+    #[error(
+        "{}: the network takes {wanted} channels; {}",
+        file.display(),
+        given.map_or("pictures give 1 or 3".to_owned(), |given| format!("model.json says {given}"))
+    )]
+    Channels {
+        /// The file.
+        file: PathBuf,
+        /// Channels of its first convolution.
+        wanted: usize,
+        /// Channels that the bundle promises.
+        given: Option<usize>,
+    },
+
+    /// The network calls no activation function.
+    #[error("{}: the network has no activation layer", file.display())]
+    NoActivations {
+        /// The file.
+        file: PathBuf,
+    },
+
+    /// The layers of two folds are not the same.
+    #[error("folds {first} and {second} differ at activation layer {index}: {difference}")]
+    FoldsDiffer {
+        /// A fold.
+        first: usize,
+        /// The fold that differs from it.
+        second: usize,
+        /// The first layer that differs, from 1.
+        index: usize,
+        /// Both sides, in words.
+        difference: String,
+    },
+
+    /// A picture that cannot be read.
+    #[error("{}: {problem}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+
+    /// The asked device is not there.
+    #[error("device {device} cannot be used: {problem}")]
+    Device {
+        /// As the user named it.
+        device: String,
+        /// Why not.
+        problem: String,
+        /// What to install or type.
+        hint: String,
+    },
+
+    /// The device has no memory left.
+    #[error("{}: out of memory on {device}", file.display())]
+    OutOfMemory {
+        /// The network's file.
+        file: PathBuf,
+        /// The device.
+        device: String,
+        /// All that the runtime said.
+        detail: String,
+    },
+
+    /// A JSON file that does not hold what it should.
+    #[error("{}: {problem}", file.display())]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// The parser's words, with line and column.
+        problem: String,
+    },
+
+    /// A file or folder that cannot be read or written.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried, e.g. `read`.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+/// The exit code of a mistake: wrong usage, or nothing could be done.
+pub const EXIT_NOTHING_DONE: u8 = 2;
+/// The exit code of what may work later: disk full, out of memory (`EX_TEMPFAIL`).
+pub const EXIT_TRY_AGAIN: u8 = 75;
+
+impl Error {
+    /// A usage error without a hint.
+    pub fn usage(what: impl Into<String>) -> Error {
+        Error::Usage { what: what.into(), hint: None }
+    }
+
+    /// A usage error with a hint.
+    pub fn usage_hint(what: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Usage { what: what.into(), hint: Some(hint.into()) }
+    }
+
+    /// An [`Error::Io`], to be used with `map_err`.
+    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { doing, path, source }
+    }
+
+    /// What the user can do about it, in one or two lines.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Usage { hint, .. } => hint.clone(),
+            Error::NotTorchScript { hint, .. } | Error::Device { hint, .. } => Some(hint.clone()),
+            Error::Load { .. } => Some(
+                "is it a TorchScript file, saved by torch.jit.save? -v prints all that libtorch said"
+                    .to_owned(),
+            ),
+            Error::Run { .. } => Some(
+                "give the size that the network was trained with: --input-size N or WxH; \
+                 -v prints all that libtorch said"
+                    .to_owned(),
+            ),
+            Error::NoActivations { .. } => Some(
+                "activations are relu, gelu, silu and the like; docs/layers.md lists them all"
+                    .to_owned(),
+            ),
+            Error::FoldsDiffer { .. } => Some(
+                "folds of one cross-validation share one architecture; look at each with \
+                 `actviz layers --model FILE.pt`"
+                    .to_owned(),
+            ),
+            Error::OutOfMemory { .. } => {
+                Some("try a smaller --input-size, or --device cpu".to_owned())
+            }
+            Error::Io { source, .. } if is_disk_full(source) => {
+                Some("the disk is full: make room and run the same command again".to_owned())
+            }
+            Error::Channels { given: Some(_), .. } => {
+                Some("model.json and the network are not of one model; export it again".to_owned())
+            }
+            Error::Channels { given: None, .. } => Some(
+                "only networks that look at grey or RGB pictures can be drawn from pictures"
+                    .to_owned(),
+            ),
+            Error::Picture { .. } | Error::Json { .. } | Error::Io { .. } => None,
+        }
+    }
+
+    /// All that the runtime said, for `-v`.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Error::Load { detail, .. }
+            | Error::Run { detail, .. }
+            | Error::OutOfMemory { detail, .. } => Some(detail),
+            _ => None,
+        }
+    }
+
+    /// The exit code that this error deserves.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::OutOfMemory { .. } => EXIT_TRY_AGAIN,
+            Error::Io { source, .. } if is_disk_full(source) => EXIT_TRY_AGAIN,
+            _ => EXIT_NOTHING_DONE,
+        }
+    }
+}
+
+fn is_disk_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,158 @@
+//! An engine without libtorch, for tests that want milliseconds.
+//!
+//! Its networks pool the input: layer `n` sees the mean over the image's channels,
+//! n times halved. What comes out is small, exact and easy to foresee. Beside each
+//! test on it stands one on the real engine.
+
+use std::io::Write;
+use std::path::Path;
+
+use ndarray::{Array2, Array3, Array4, Axis, s};
+
+use crate::engine::{Device, Engine, InputShape, Network, Take};
+use crate::error::Error;
+use crate::layers::{Layer, Layout};
+
+/// What a fake network does.
+#[derive(Clone, Debug)]
+pub struct FakeNetwork {
+    /// The operator of each spatial layer, in order; layer n is n times halved.
+    pub operators: Vec<&'static str>,
+    /// A vector layer at the end.
+    pub vector: bool,
+    /// What `input_channels` says.
+    pub channels: Option<usize>,
+    /// Refuses images whose first value is above this.
+    pub refuses_above: f32,
+}
+
+impl Default for FakeNetwork {
+    fn default() -> FakeNetwork {
+        FakeNetwork {
+            operators: vec!["relu"; 3],
+            vector: true,
+            channels: Some(3),
+            refuses_above: f32::INFINITY,
+        }
+    }
+}
+
+/// Opens [`FakeNetwork`]s by the file's path.
+pub struct FakeEngine<F>(pub F);
+
+impl<F> Engine for FakeEngine<F>
+where
+    F: Fn(&Path) -> Result<FakeNetwork, Error> + Sync,
+{
+    fn open(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
+        Ok(Box::new(self.0(file)?))
+    }
+
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    fn version(&self) -> String {
+        "fake".to_owned()
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+}
+
+impl FakeNetwork {
+    fn list(&self, height: usize, width: usize) -> Vec<Layer> {
+        let spatial = self.operators.iter().enumerate().map(|(n, operator)| Layer {
+            name: format!("block{}.{operator}", n + 1),
+            operator: (*operator).to_owned(),
+            shape: vec![1, (height >> n).max(1), (width >> n).max(1)],
+            layout: Layout::ChannelsFirst,
+            parameters: 10 * (n as u64 + 1),
+        });
+        let vector = self.vector.then(|| Layer {
+            name: "head.relu".to_owned(),
+            operator: "relu".to_owned(),
+            shape: vec![4],
+            layout: Layout::Flat,
+            parameters: 1000,
+        });
+        spatial.chain(vector).collect()
+    }
+}
+
+impl Network for FakeNetwork {
+    fn input_channels(&self) -> Option<usize> {
+        self.channels
+    }
+
+    fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
+        Ok(self.list(input.height, input.width))
+    }
+
+    fn run(
+        &mut self,
+        batch: &Array4<f32>,
+        wanted: &[String],
+        _take: Take,
+    ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
+        let layers = self.list(batch.len_of(Axis(2)), batch.len_of(Axis(3)));
+        let fail = |message: String| Error::Run {
+            file: "fake".into(),
+            input: "a fake input".to_owned(),
+            detail: message.clone(),
+            message,
+        };
+        batch
+            .outer_iter()
+            .map(|image| {
+                if image[[0, 0, 0]] > self.refuses_above {
+                    return Err(fail("too bright".to_owned()));
+                }
+                let grey = image.mean_axis(Axis(0)).unwrap_or_default();
+                wanted
+                    .iter()
+                    .map(|name| {
+                        let n = layers.iter().position(|layer| layer.name == *name);
+                        let n = n.ok_or_else(|| fail(format!("no layer {name}")))?;
+                        let map = match layers[n].layout {
+                            Layout::Flat => Array2::from_elem((2, 2), 1.0),
+                            _ => halved(&grey, n),
+                        };
+                        Ok(map.insert_axis(Axis(0)))
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+}
+
+fn halved(map: &Array2<f32>, times: usize) -> Array2<f32> {
+    (0..times).fold(map.clone(), |map, _| {
+        let (height, width) = ((map.nrows() / 2).max(1), (map.ncols() / 2).max(1));
+        Array2::from_shape_fn((height, width), |(y, x)| {
+            map.slice(s![2 * y..(2 * y + 2).min(map.nrows()), 2 * x..(2 * x + 2).min(map.ncols())])
+                .mean()
+                .unwrap_or_default()
+        })
+    })
+}
+
+/// Writes the smallest file that passes for a TorchScript archive: it has the
+/// entries that [`crate::archive`] looks for, and no network.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_archive(file: &Path, extra: Option<&str>) -> std::io::Result<()> {
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(file)?);
+    let options = zip::write::SimpleFileOptions::default();
+    for name in ["net/code/__torch__.py", "net/constants.pkl", "net/data.pkl"] {
+        archive.start_file(name, options)?;
+    }
+    if let Some(text) = extra {
+        archive.start_file(format!("net/extra/{}", crate::archive::EXTRA), options)?;
+        archive.write_all(text.as_bytes())?;
+    }
+    archive.finish()?;
+    Ok(())
+}

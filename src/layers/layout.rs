@@ -1,0 +1,147 @@
+//! Which tensor is a picture: pure arithmetic on shapes.
+
+use super::Layout;
+
+/// Where the channels of a tensor stand, as the operator that made it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The graph does not tell.
+    #[default]
+    Unknown,
+    /// After the batch, as convolutions have them.
+    First,
+    /// Last, as linear layers have them.
+    Last,
+}
+
+impl Layout {
+    /// How one image's tensor of this shape (without the batch) is to be read, in a
+    /// network whose input is `height` x `width` pixels.
+    pub fn of(shape: &[usize], order: Order, (height, width): (usize, usize)) -> Layout {
+        match (shape, order) {
+            ([_, _, _], Order::First) => Layout::ChannelsFirst,
+            (&[h, w, _], Order::Last) if is_scaled((h, w), (height, width)) => Layout::ChannelsLast,
+            (&[_, h, w], Order::Unknown) if is_scaled((h, w), (height, width)) => {
+                Layout::ChannelsFirst
+            }
+            (&[h, w, _], Order::Unknown) if is_scaled((h, w), (height, width)) => {
+                Layout::ChannelsLast
+            }
+            // (N, C, L) of a convolution along one dimension is no token grid.
+            (&[tokens, _], Order::Unknown | Order::Last) => token_grid(tokens),
+            _ => Layout::Flat,
+        }
+    }
+
+    /// The shape as channels, height, width if it is a picture, else as it is.
+    pub fn picture_shape(self, shape: &[usize]) -> Vec<usize> {
+        match (self, shape) {
+            (Layout::ChannelsLast, &[h, w, c]) => vec![c, h, w],
+            (Layout::Tokens { side, .. }, &[_, c]) => vec![c, side, side],
+            _ => shape.to_vec(),
+        }
+    }
+}
+
+/// Rows and columns of the matrix as which a layer that is no picture is drawn: a
+/// vector becomes as near to a square as its divisors allow, lying rather than
+/// standing; a matrix stays; of more dimensions, the last gives the columns.
+pub fn matrix(shape: &[usize]) -> (usize, usize) {
+    let dims: Vec<usize> = shape.iter().copied().filter(|&dim| dim != 1).collect();
+    match dims[..] {
+        [] => (1, 1),
+        [count] => {
+            let rows = (1..=count.isqrt()).rev().find(|rows| count % rows == 0).unwrap_or(0);
+            (rows, count.checked_div(rows).unwrap_or(0))
+        }
+        [.., columns] => (dims[..dims.len() - 1].iter().product(), columns),
+    }
+}
+
+/// Whether a grid has the input's aspect ratio. Rounding in strided layers may cost
+/// a row or so; windows of attention (64 windows x 49 tokens) must not pass.
+fn is_scaled((h, w): (usize, usize), (height, width): (usize, usize)) -> bool {
+    if h == 0 || w == 0 || h > height || w > width {
+        return false;
+    }
+    let expected = w as f64 * height as f64 / width as f64;
+    (h as f64 - expected).abs() <= f64::max(1.0, 0.1 * expected)
+}
+
+/// A square grid of more than one token, with or without a class token before it.
+fn token_grid(tokens: usize) -> Layout {
+    for skip in [0, 1] {
+        let grid = tokens.saturating_sub(skip);
+        let side = grid.isqrt();
+        if side > 1 && side * side == grid {
+            return Layout::Tokens { side, skip };
+        }
+    }
+    Layout::Flat
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INPUT: (usize, usize) = (224, 224);
+
+    #[test]
+    fn what_a_convolution_gives_is_a_picture_of_any_size() {
+        assert_eq!(Layout::of(&[64, 112, 112], Order::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[512, 3, 9], Order::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[32, 1, 1], Order::First, INPUT), Layout::ChannelsFirst);
+    }
+
+    #[test]
+    fn a_linear_layer_on_pictures_has_the_channels_last() {
+        let layout = Layout::of(&[56, 56, 384], Order::Last, INPUT);
+        assert_eq!(layout, Layout::ChannelsLast);
+        assert_eq!(layout.picture_shape(&[56, 56, 384]), [384, 56, 56]);
+        let wide = Layout::of(&[7, 10, 3072], Order::Last, (224, 320));
+        assert_eq!(wide, Layout::ChannelsLast);
+    }
+
+    #[test]
+    fn windows_of_attention_are_no_picture() {
+        assert_eq!(Layout::of(&[64, 49, 256], Order::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[1, 49, 2048], Order::Last, INPUT), Layout::Flat);
+    }
+
+    #[test]
+    fn without_a_hint_the_aspect_ratio_decides() {
+        assert_eq!(Layout::of(&[64, 28, 40], Order::Unknown, (224, 320)), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[28, 40, 64], Order::Unknown, (224, 320)), Layout::ChannelsLast);
+        assert_eq!(Layout::of(&[9, 2, 100], Order::Unknown, INPUT), Layout::Flat);
+    }
+
+    #[test]
+    fn square_numbers_of_tokens_are_pictures_with_or_without_a_class_token() {
+        let tokens = |side, skip| Layout::Tokens { side, skip };
+        assert_eq!(Layout::of(&[196, 3072], Order::Last, INPUT), tokens(14, 0));
+        assert_eq!(Layout::of(&[197, 3072], Order::Unknown, INPUT), tokens(14, 1));
+        assert_eq!(tokens(14, 1).picture_shape(&[197, 3072]), [3072, 14, 14]);
+        assert_eq!(Layout::of(&[195, 3072], Order::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[2, 64], Order::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[16, 64], Order::First, INPUT), Layout::Flat);
+    }
+
+    #[test]
+    fn vectors_and_deeper_tensors_are_flat() {
+        assert_eq!(Layout::of(&[1000], Order::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[8, 4, 16, 16], Order::First, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[], Order::Unknown, INPUT), Layout::Flat);
+    }
+
+    #[test]
+    fn a_vector_is_drawn_as_nearly_square_as_its_divisors_allow() {
+        assert_eq!(matrix(&[4096]), (64, 64));
+        assert_eq!(matrix(&[12]), (3, 4));
+        assert_eq!(matrix(&[7]), (1, 7));
+        assert_eq!(matrix(&[512, 1, 1]), (16, 32));
+        assert_eq!(matrix(&[5, 9]), (5, 9));
+        assert_eq!(matrix(&[2, 5, 9]), (10, 9));
+        assert_eq!(matrix(&[]), (1, 1));
+        assert_eq!(matrix(&[0]), (0, 0));
+    }
+}

@@ -1,0 +1,44 @@
+//! Heatmaps of every activation layer of every fold of a k-fold
+//! cross-validation, from nothing but the saved TorchScript files.
+//!
+//! Data flows one way, and each station is a module:
+//!
+//! ```text
+//! args -> plan -> engine (torch) -> maps -> scale -> picture -> output + manifest
+//! ```
+//!
+//! * [`args`]: text to typed flags. [`plan`]: flags to what exactly will be read,
+//!   run and written; every path is decided there.
+//! * [`engine`]: the traits between the commands and libtorch. `torch` implements
+//!   them and holds all unsafe code; [`fake`] implements them for tests.
+//! * [`maps`], [`scale`], [`colormap`], [`picture`]: plain arithmetic on f32 arrays.
+//! * [`output`]: names and whole files; [`manifest`]: what was written.
+//!
+//! Words: a *fold* is one of the k networks, from 1; an *activation layer* is one
+//! call of an activation function, in the order of execution; a *map* is the 2-D
+//! array that a layer gives for one image, at the layer's own resolution.
+
+pub mod archive;
+pub mod args;
+pub mod bundle;
+pub mod colormap;
+pub mod commands;
+pub mod digest;
+pub mod engine;
+pub mod error;
+pub mod fake;
+pub mod images;
+pub mod input;
+pub mod layers;
+pub mod manifest;
+pub mod maps;
+pub mod output;
+pub mod picture;
+pub mod plan;
+pub mod scale;
+pub mod talk;
+#[cfg(feature = "torch")]
+#[allow(unsafe_code)]
+pub mod torch;
+
+pub use error::Error;

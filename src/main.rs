@@ -1,0 +1,33 @@
+//! The binary: parse, dispatch, say what went wrong, exit.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use actviz::args::Cli;
+use actviz::{Error, commands, error, talk};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let verbose = cli.verbosity() == talk::Verbosity::Verbose;
+    match commands::run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error, verbose),
+    }
+}
+
+/// Prints an error with its hint; the exit code is the error's own.
+fn fail(error: &anyhow::Error, verbose: bool) -> ExitCode {
+    // `actviz layers | head` closes the pipe: that is no failure.
+    let closed = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(closed) {
+        return ExitCode::SUCCESS;
+    }
+    let known = error.downcast_ref::<Error>();
+    talk::error(error, known.and_then(Error::hint).as_deref());
+    if verbose && let Some(detail) = known.and_then(Error::detail) {
+        talk::detail(detail);
+    }
+    ExitCode::from(known.map_or(error::EXIT_NOTHING_DONE, Error::exit_code))
+}

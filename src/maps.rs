@@ -1,0 +1,87 @@
+//! What is computed from a map: plain arithmetic on f32 arrays.
+
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+
+use crate::engine::Reduce;
+
+/// A map's figures, as the manifest has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// The smallest finite value; 0 if there is none.
+    pub min: f32,
+    /// The largest finite value; 0 if there is none.
+    pub max: f32,
+    /// The mean of the finite values; 0 if there is none.
+    pub mean: f32,
+    /// The standard deviation of the finite values (of the population).
+    pub std: f32,
+    /// The share of values that are exactly zero, 0 to 1.
+    pub zeros: f32,
+    /// How many values are NaN or infinite.
+    pub non_finite: usize,
+}
+
+/// The figures of a map, summed in f64.
+pub fn statistics(map: ArrayView2<'_, f32>) -> Statistics {
+    let finite = || map.iter().copied().filter(|value| value.is_finite());
+    let count = finite().count();
+    let share = |part: f64| if count == 0 { 0.0 } else { part / count as f64 };
+    let mean = share(finite().map(f64::from).sum());
+    let variance = share(finite().map(|value| (f64::from(value) - mean).powi(2)).sum());
+    let zeros = map.iter().filter(|value| **value == 0.0).count();
+    Statistics {
+        min: finite().reduce(f32::min).unwrap_or(0.0),
+        max: finite().reduce(f32::max).unwrap_or(0.0),
+        mean: mean as f32,
+        std: variance.sqrt() as f32,
+        zeros: (zeros as f64 / map.len().max(1) as f64) as f32,
+        non_finite: map.len() - count,
+    }
+}
+
+/// Channels x height x width -> height x width. NaN stays NaN.
+///
+/// The torch engine does the same on the device; this is for channels that are
+/// already here.
+pub fn reduce(channels: ArrayView3<'_, f32>, how: Reduce) -> Array2<f32> {
+    let count = channels.len_of(Axis(0)).max(1) as f32;
+    let max = |a: f32, b: f32| if a.is_nan() || a > b { a } else { b };
+    channels.map_axis(Axis(0), |values| match how {
+        Reduce::Mean => values.sum() / count,
+        Reduce::Max => values.iter().copied().fold(f32::NEG_INFINITY, max),
+        Reduce::L2 => values.iter().map(|value| value * value).sum::<f32>().sqrt(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{arr2, arr3};
+
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_the_finite_values() {
+        let map = arr2(&[[0.0, 1.0], [f32::NAN, 2.0]]);
+        let found = statistics(map.view());
+        assert_eq!((found.min, found.max, found.mean), (0.0, 2.0, 1.0));
+        assert!((found.std - (2.0_f32 / 3.0).sqrt()).abs() < 1e-6);
+        assert_eq!((found.zeros, found.non_finite), (0.25, 1));
+    }
+
+    #[test]
+    fn a_map_of_nan_has_figures_of_zero_and_says_so() {
+        let found = statistics(arr2(&[[f32::NAN, f32::INFINITY]]).view());
+        assert_eq!((found.min, found.max, found.mean, found.non_finite), (0.0, 0.0, 0.0, 2));
+    }
+
+    #[test]
+    fn reductions_follow_their_definitions() {
+        let channels = arr3(&[[[3.0, -1.0]], [[4.0, f32::NAN]]]);
+        assert_eq!(reduce(channels.view(), Reduce::Mean)[[0, 0]], 3.5);
+        assert_eq!(reduce(channels.view(), Reduce::Max)[[0, 0]], 4.0);
+        assert_eq!(reduce(channels.view(), Reduce::L2)[[0, 0]], 5.0);
+        for how in [Reduce::Mean, Reduce::Max, Reduce::L2] {
+            assert!(reduce(channels.view(), how)[[0, 1]].is_nan(), "{how:?}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The output folder: who may write into it, and files that appear whole or not
+//! at all.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+use crate::manifest::{self, Manifest};
+
+/// Held while a run writes. It carries the run's configuration, so that the next run
+/// knows an interrupted one of its own kind from somebody else's files.
+const MARKER: &str = ".actviz-run";
+/// What is not whole yet begins so.
+const UNFINISHED: &str = ".actviz-tmp-";
+
+/// An output folder that this run may write into.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    marker: File,
+    /// Files of an earlier run, relative to the folder.
+    earlier: BTreeSet<String>,
+    /// Whether anything was written that another run might want to know of.
+    written: AtomicBool,
+}
+
+impl Folder {
+    /// Checks, without writing anything, that a run with this configuration (a
+    /// manifest without pictures) would not be mixed into other files. Its own
+    /// earlier output is no other file, be it finished or not.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the folder holds something else and `force` is not set.
+    pub fn check(path: &Path, configuration: &Manifest, force: bool) -> Result<(), Error> {
+        if path.exists() && !path.is_dir() {
+            return Err(Error::usage(format!("{} is a file, not a folder", path.display())));
+        }
+        if force {
+            return Ok(());
+        }
+        let present = files_below(path)?;
+        // A damaged manifest is a file like any other.
+        let finished = Manifest::read(path).ok().flatten();
+        let started = fs::read_to_string(path.join(MARKER))
+            .ok()
+            .and_then(|text| serde_json::from_str::<Manifest>(&text).ok());
+        if let Some(other) = [&finished, &started]
+            .into_iter()
+            .flatten()
+            .find(|earlier| !earlier.same_configuration(configuration))
+        {
+            return Err(Error::usage_hint(
+                format!(
+                    "{} holds the pictures of another run (model {}, {} images)",
+                    path.display(),
+                    other.model,
+                    other.images.len()
+                ),
+                "--force replaces them; -o DIR writes elsewhere",
+            ));
+        }
+        let own = finished.as_ref().map(Manifest::files).unwrap_or_default();
+        let ours =
+            |file: &String| own.contains(file) || (started.is_some() && has_a_pictures_name(file));
+        match present.iter().find(|file| !ours(file)) {
+            None => Ok(()),
+            Some(file) => Err(Error::usage_hint(
+                format!("{} holds other files, e.g. {file}", path.display()),
+                "-o DIR writes elsewhere; --force writes here and keeps them",
+            )),
+        }
+    }
+
+    /// Makes the folder if need be, and keeps other runs out of it until the value
+    /// is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be written, [`Error::Usage`] if another run
+    /// is writing into it.
+    pub fn open(path: &Path, configuration: &Manifest) -> Result<Folder, Error> {
+        fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
+        let file = path.join(MARKER);
+        let marker = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&file)
+            .map_err(Error::io("write into", path))?;
+        match marker.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::usage_hint(
+                    format!("another actviz is writing into {}", path.display()),
+                    "wait for it, or write elsewhere with -o DIR",
+                ));
+            }
+            // Some network file systems have no locks; then two runs are the user's care.
+            Err(TryLockError::Error(_)) => {}
+        }
+        let earlier = Manifest::read(path).ok().flatten();
+        let earlier = earlier.as_ref().map(Manifest::files).unwrap_or_default();
+        remove_unfinished(path)?;
+        let folder =
+            Folder { path: path.to_owned(), marker, earlier, written: AtomicBool::new(false) };
+        folder.mark(configuration).map_err(Error::io("write", &file))?;
+        Ok(folder)
+    }
+
+    fn mark(&self, configuration: &Manifest) -> io::Result<()> {
+        self.marker.set_len(0)?;
+        (&self.marker).write_all(configuration.to_json().as_bytes())
+    }
+
+    /// Writes a file under its relative name (with `/` between folders): whole, or
+    /// not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`], among them a full disk.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let target = self.path.join(name);
+        let parent = target.parent().unwrap_or(&self.path);
+        let fail = |error| Error::io("write", &target)(error);
+        fs::create_dir_all(parent).map_err(fail)?;
+        let mut file = unfinished(parent).map_err(fail)?;
+        file.write_all(bytes).map_err(fail)?;
+        file.persist(&target).map_err(|error| fail(error.error))?;
+        self.written.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends a run: removes what an earlier run left and this one did not write again,
+    /// and writes the manifest last.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self, manifest: &Manifest) -> Result<(), Error> {
+        for stale in self.earlier.difference(&manifest.files()) {
+            let file = self.path.join(stale);
+            // Gone already is as good as removed; a folder that is not empty stays.
+            let _ = fs::remove_file(&file);
+            if let Some(parent) = file.parent().filter(|parent| *parent != self.path) {
+                let _ = fs::remove_dir(parent);
+            }
+        }
+        self.write(manifest::FILE_NAME, manifest.to_json().as_bytes())?;
+        let _ = fs::remove_file(self.path.join(MARKER));
+        Ok(())
+    }
+}
+
+impl Drop for Folder {
+    /// A run that wrote nothing leaves nothing: neither its mark nor, if it is
+    /// empty, the folder.
+    fn drop(&mut self) {
+        if !self.written.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(self.path.join(MARKER));
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+/// Whether a run into the folder `out` might write over `input`.
+pub fn would_overwrite(out: &Path, input: &Path) -> bool {
+    let inside = match (out.canonicalize(), input.canonicalize()) {
+        (Ok(out), Ok(input)) => input.strip_prefix(out).map(Path::to_owned).ok(),
+        // What does not exist yet is not overwritten.
+        _ => None,
+    };
+    inside.is_some_and(|name| {
+        let name = name.to_string_lossy();
+        name == manifest::FILE_NAME || has_a_pictures_name(&name)
+    })
+}
+
+/// `a_b.png` or `a_b.npy`, in the folder or one below.
+fn has_a_pictures_name(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('.').is_some_and(|(stem, ending)| {
+        matches!(ending, "png" | "npy")
+            && stem.split_once('_').is_some_and(|(a, b)| number(a) && number(b))
+    })
+}
+
+/// A file that no one sees under its final name, readable to whom the umask allows.
+fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// What a killed run left half-written.
+fn remove_unfinished(path: &Path) -> Result<(), Error> {
+    walk(path, &mut |file| {
+        let own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(UNFINISHED);
+        if file.file_name().is_some_and(own) {
+            let _ = fs::remove_file(file);
+        }
+    })
+}
+
+/// The files below a folder, relative, with `/`; without our own bookkeeping.
+fn files_below(path: &Path) -> Result<BTreeSet<String>, Error> {
+    let mut files = BTreeSet::new();
+    walk(path, &mut |file| {
+        let name = relative(path, file);
+        let last = name.rsplit('/').next().unwrap_or(&name);
+        if last != MARKER && !last.starts_with(UNFINISHED) {
+            files.insert(name);
+        }
+    })?;
+    Ok(files)
+}
+
+fn relative(folder: &Path, file: &Path) -> String {
+    let parts = file.strip_prefix(folder).unwrap_or(file).components();
+    let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
+
+/// Visits every file below `path`; links are visited, not followed.
+fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) -> Result<(), Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read the folder", path)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read the folder", path))?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), visit)?,
+            _ => visit(&entry.path()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> Manifest {
+        crate::manifest::tests::example(&[])
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        files_below(folder).expect("a folder").into_iter().collect()
+    }
+
+    #[test]
+    fn a_finished_folder_holds_the_files_and_the_manifest_and_nothing_else() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path(), &empty()).expect("open");
+        folder.write("cat/1_1.png", b"x").expect("write");
+        folder.finish(&crate::manifest::tests::example(&["cat/1_1.png"])).expect("finish");
+        assert_eq!(names(place.path()), ["cat/1_1.png", "manifest.json"]);
+        assert!(!place.path().join(MARKER).exists());
+    }
+
+    #[test]
+    fn other_files_are_not_mixed_with_unless_forced() {
+        let place = tempfile::tempdir().expect("a folder");
+        fs::write(place.path().join("thesis.tex"), b"x").expect("write");
+        let error = Folder::check(place.path(), &empty(), false).expect_err("other files");
+        assert!(error.to_string().contains("thesis.tex"), "{error}");
+        Folder::check(place.path(), &empty(), true).expect("forced");
+    }
+
+    #[test]
+    fn the_same_run_may_run_again_and_another_may_not() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path(), &empty()).expect("open");
+        folder.write("1_1.png", b"x").expect("write");
+        folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
+        Folder::check(place.path(), &empty(), false).expect("the same");
+        let other = Manifest { model: "other".to_owned(), ..empty() };
+        let error = Folder::check(place.path(), &other, false).expect_err("another");
+        assert!(error.to_string().contains("another run"), "{error}");
+    }
+
+    #[test]
+    fn an_interrupted_run_may_run_again() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path(), &empty()).expect("open");
+        folder.write("1_1.png", b"x").expect("write");
+        fs::write(place.path().join(format!("{UNFINISHED}abc")), b"half").expect("write");
+        drop(folder);
+        Folder::check(place.path(), &empty(), false).expect("its own leftovers");
+        let folder = Folder::open(place.path(), &empty()).expect("open");
+        folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
+        assert_eq!(names(place.path()), ["1_1.png", "manifest.json"]);
+        assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 2);
+    }
+
+    #[test]
+    fn a_forced_run_removes_the_earlier_pictures_and_keeps_the_rest() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(place.path(), &empty()).expect("open");
+        folder.write("cat/1_1.png", b"x").expect("write");
+        folder.finish(&crate::manifest::tests::example(&["cat/1_1.png"])).expect("finish");
+        fs::write(place.path().join("notes.txt"), b"x").expect("write");
+        let folder = Folder::open(place.path(), &empty()).expect("open");
+        folder.write("1_1.png", b"y").expect("write");
+        folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
+        assert_eq!(names(place.path()), ["1_1.png", "manifest.json", "notes.txt"]);
+    }
+
+    #[test]
+    fn a_run_that_wrote_nothing_leaves_nothing() {
+        let place = tempfile::tempdir().expect("a folder");
+        let out = place.path().join("out");
+        drop(Folder::open(&out, &empty()).expect("open"));
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn two_runs_do_not_write_into_one_folder() {
+        let place = tempfile::tempdir().expect("a folder");
+        let _first = Folder::open(place.path(), &empty()).expect("open");
+        let error = Folder::open(place.path(), &empty()).expect_err("the second");
+        assert!(error.to_string().contains("another actviz"), "{error}");
+    }
+
+    #[test]
+    fn only_a_b_names_are_taken_for_pictures() {
+        for name in ["1_1.png", "cat/12_3.npy"] {
+            assert!(has_a_pictures_name(name), "{name}");
+        }
+        for name in ["1_.png", "cat_1.png", "1_1.jpg", "1_1"] {
+            assert!(!has_a_pictures_name(name), "{name}");
+        }
+    }
+}

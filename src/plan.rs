@@ -1,0 +1,299 @@
+//! Flags -> what exactly will be read, run and written.
+//!
+//! The one place that holds flags against this machine. When a [`Plan`] exists,
+//! every path is decided and every clash found; nothing has been written yet.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::args::{InputArgs, RenderArgs};
+use crate::bundle::{Input, Model};
+use crate::colormap::Colormap;
+use crate::engine::{Engine, InputShape, Network, Reduce};
+use crate::error::Error;
+use crate::images;
+use crate::layers::Choice;
+use crate::manifest::{self, Manifest};
+use crate::output::{self, Folder};
+use crate::picture::{Interpolation, Size};
+
+/// The side of the input where nothing says otherwise.
+const DEFAULT_SIDE: usize = 224;
+/// ImageNet's mean, as torchvision's models are trained with.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// ImageNet's standard deviation, likewise.
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// All that `render` will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// The networks.
+    pub model: Model,
+    /// What they are fed with, as far as it is known before they are loaded.
+    pub input: InputPlan,
+    /// The images, in order.
+    pub images: Vec<PlannedImage>,
+    /// Which layers.
+    pub layers: Choice,
+    /// How channels become a map.
+    pub reduce: Reduce,
+    /// The colours.
+    pub colormap: Colormap,
+    /// The pictures' size.
+    pub size: Size,
+    /// How maps are enlarged.
+    pub interpolation: Interpolation,
+    /// Where the pictures go.
+    pub out: PathBuf,
+    /// Whether maps are written as `.npy`, too.
+    pub raw: bool,
+    force: bool,
+}
+
+/// One image and where its pictures go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedImage {
+    /// The file.
+    pub path: PathBuf,
+    /// What its pictures' names begin with: nothing for one image, else `NAME/`.
+    pub prefix: String,
+}
+
+/// The input's flags over what the bundle says.
+#[derive(Clone, Debug)]
+pub struct InputPlan {
+    described: Option<Input>,
+    size: Option<(usize, usize)>,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+    resize: Option<crate::bundle::ResizeRule>,
+}
+
+impl Plan {
+    /// Decides everything that can be decided before a network is loaded.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] and the errors of [`Model::find`] and [`images::expand`].
+    pub fn new(args: &RenderArgs) -> Result<Plan, Error> {
+        let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
+        let input = InputPlan::new(&args.input, &model)?;
+        let mut files = images::expand(&args.images)?;
+        if args.images.is_empty() {
+            files.extend(model.sample.clone());
+        }
+        if files.is_empty() {
+            let what = if args.images.is_empty() {
+                format!("no image was given, and {} brings no sample", model.name)
+            } else {
+                "the list of images is empty".to_owned()
+            };
+            return Err(Error::usage_hint(what, "actviz render --model ... photo.png"));
+        }
+        if let Some(file) = files.iter().find(|file| output::would_overwrite(&args.out, file)) {
+            return Err(Error::usage_hint(
+                format!("a picture might be written over the image {}", file.display()),
+                "write into another folder with -o DIR",
+            ));
+        }
+        Ok(Plan {
+            model,
+            input,
+            images: name_images(files, &args.out)?,
+            layers: args.layers.clone(),
+            reduce: args.reduce,
+            colormap: args.colormap,
+            size: args.size,
+            interpolation: args.interpolation,
+            out: args.out.clone(),
+            raw: args.raw,
+            force: args.force,
+        })
+    }
+
+    /// Checks that the output folder would not be mixed with something else.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if so.
+    pub fn check_output(&self, configuration: &Manifest) -> Result<(), Error> {
+        Folder::check(&self.out, configuration, self.force)
+    }
+
+    /// A manifest that says what will be run, without a picture in it.
+    pub fn configuration(&self, engine: &dyn Engine, input: &Input) -> Manifest {
+        let fold = |fold: &crate::bundle::FoldFile| manifest::Fold {
+            fold: fold.fold,
+            file: text(&fold.file),
+            sha256: String::new(),
+        };
+        let image = |image: &PlannedImage| manifest::Image {
+            path: text(&image.path),
+            sha256: String::new(),
+        };
+        Manifest {
+            schema: manifest::SCHEMA,
+            actviz: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch: engine.version(),
+            device: engine.device().to_string(),
+            threads: engine.threads(),
+            model: self.model.name.clone(),
+            options: manifest::Options {
+                layers: self.layers.to_string(),
+                reduce: self.reduce,
+                colormap: self.colormap,
+                interpolation: self.interpolation,
+                size: self.size.to_string(),
+                input_size: [input.width, input.height],
+                resize: input.resize,
+                mean: input.mean.clone(),
+                std: input.std.clone(),
+            },
+            folds: self.model.folds.iter().map(fold).collect(),
+            images: self.images.iter().map(image).collect(),
+            pictures: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+}
+
+/// A path as text for people and JSON, `/` between folders on every system.
+pub fn text(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if cfg!(windows) { text.replace('\\', "/") } else { text.into_owned() }
+}
+
+impl InputPlan {
+    /// The flags over what the model says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a standard deviation of zero or a wrong count of numbers.
+    pub fn new(args: &InputArgs, model: &Model) -> Result<InputPlan, Error> {
+        for (flag, numbers) in [("--mean", &args.mean), ("--std", &args.std)] {
+            if !matches!(numbers.len(), 0 | 1 | 3) {
+                return Err(Error::usage_hint(
+                    format!("{flag} has {} numbers", numbers.len()),
+                    "one number for all channels, or one for each",
+                ));
+            }
+            if numbers.iter().any(|number| !number.is_finite()) {
+                return Err(Error::usage(format!("{flag} takes numbers, not infinity or NaN")));
+            }
+        }
+        if args.std.iter().any(|number| *number <= 0.0) {
+            return Err(Error::usage("--std takes numbers above 0"));
+        }
+        Ok(InputPlan {
+            described: model.input.clone(),
+            size: args.input_size,
+            mean: args.mean.clone(),
+            std: args.std.clone(),
+            resize: args.resize,
+        })
+    }
+
+    /// What `network` is fed with, now that its first convolution can be seen.
+    ///
+    /// # Errors
+    /// [`Error::Channels`] if pictures cannot give what it wants, [`Error::Usage`] if
+    /// `--mean` or `--std` have another number of channels.
+    pub fn resolve(&self, network: &dyn Network, file: &Path) -> Result<Input, Error> {
+        let described = self.described.as_ref();
+        let wanted = network.input_channels();
+        let channels = described.map(|input| input.channels).or(wanted).unwrap_or(3);
+        if !matches!(channels, 1 | 3) || wanted.is_some_and(|wanted| wanted != channels) {
+            return Err(Error::Channels {
+                file: file.to_owned(),
+                wanted: wanted.unwrap_or(channels),
+                given: described.map(|input| input.channels),
+            });
+        }
+        let (width, height) = self
+            .size
+            .or(described.map(|input| (input.width, input.height)))
+            .unwrap_or((DEFAULT_SIDE, DEFAULT_SIDE));
+        let numbers = |flag: &str, given: &[f32], own: Option<&Vec<f32>>, default: [f32; 3]| {
+            match (given.len(), own) {
+                (0, Some(own)) => Ok(own.clone()),
+                (0, None) if channels == 3 => Ok(default.to_vec()),
+                // Grey: the mean of the three.
+                (0, None) => Ok(vec![default.iter().sum::<f32>() / 3.0]),
+                (1, _) => Ok(vec![given[0]; channels]),
+                (count, _) if count == channels => Ok(given.to_vec()),
+                (count, _) => Err(Error::usage(format!(
+                    "{flag} has {count} numbers, the network {channels} channels"
+                ))),
+            }
+        };
+        let mean = numbers("--mean", &self.mean, described.map(|i| &i.mean), IMAGENET_MEAN)?;
+        let std = numbers("--std", &self.std, described.map(|i| &i.std), IMAGENET_STD)?;
+        let resize = self.resize.or(described.map(|input| input.resize)).unwrap_or_default();
+        Ok(Input { channels, width, height, mean, std, resize })
+    }
+}
+
+impl Input {
+    /// Channels, height, width.
+    pub fn shape(&self) -> InputShape {
+        InputShape { channels: self.channels, height: self.height, width: self.width }
+    }
+}
+
+/// One image stands in the output folder itself, several in a folder each.
+fn name_images(files: Vec<PathBuf>, out: &Path) -> Result<Vec<PlannedImage>, Error> {
+    if let [_] = files[..] {
+        let prefix = String::new();
+        return Ok(files
+            .into_iter()
+            .map(|path| PlannedImage { path, prefix: prefix.clone() })
+            .collect());
+    }
+    let mut taken: HashMap<String, PathBuf> = HashMap::new();
+    let mut images = Vec::with_capacity(files.len());
+    for path in files {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        // "...png" has the stem "..": no name, and a way out of the output folder.
+        let Some(name) = name.filter(|name| !matches!(name.as_str(), "." | "..")) else {
+            return Err(Error::usage(format!("{} has no name for a folder", path.display())));
+        };
+        if let Some(other) = taken.insert(name.clone(), path.clone()) {
+            return Err(Error::usage_hint(
+                format!(
+                    "two images would write into {}: {} and {}",
+                    out.join(&name).display(),
+                    other.display(),
+                    path.display()
+                ),
+                "rename one, or render them with two commands and two -o folders",
+            ));
+        }
+        images.push(PlannedImage { path, prefix: format!("{name}/") });
+    }
+    Ok(images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(paths: &[&str]) -> Result<Vec<String>, Error> {
+        let files = paths.iter().map(PathBuf::from).collect();
+        let images = name_images(files, Path::new("out"))?;
+        Ok(images.into_iter().map(|image| image.prefix).collect())
+    }
+
+    #[test]
+    fn one_image_stands_in_the_folder_and_several_in_their_own() {
+        assert_eq!(named(&["a/cat.png"]).expect("one"), [""]);
+        assert_eq!(named(&["a/cat.png", "b/dog.v2.jpg"]).expect("two"), ["cat/", "dog.v2/"]);
+    }
+
+    #[test]
+    fn two_images_with_one_name_are_both_named_in_the_error() {
+        let error = named(&["a/cat.png", "b/cat.jpg"]).expect_err("a clash").to_string();
+        assert!(error.contains("a/cat.png") && error.contains("b/cat.jpg"), "{error}");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_output_folder() {
+        assert!(named(&["a.png", "...png"]).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! What is said on stderr: errors, warnings, notes, progress.
+//!
+//! stdout is for data alone. Colour follows the terminal and `NO_COLOR`.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors alone.
+    Quiet,
+    /// Errors, warnings, what was done, progress on a terminal.
+    #[default]
+    Normal,
+    /// All that the runtime says, too.
+    Verbose,
+}
+
+/// Prints an error and, on a line of its own, what to do about it.
+pub fn error(error: impl Display, hint: Option<&str>) {
+    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error:#}");
+    if let Some(hint) = hint {
+        anstream::eprintln!(" \x1b[1;36mhint\x1b[0m: {hint}");
+    }
+}
+
+/// Prints the runtime's own words, indented.
+pub fn detail(text: &str) {
+    for line in text.lines() {
+        anstream::eprintln!("       {line}");
+    }
+}
+
+/// Says what a run has to say, at its verbosity.
+pub struct Talk {
+    verbosity: Verbosity,
+    bar: ProgressBar,
+}
+
+impl Talk {
+    /// Without a progress bar.
+    pub fn new(verbosity: Verbosity) -> Talk {
+        Talk { verbosity, bar: ProgressBar::hidden() }
+    }
+
+    /// Shows a bar of `total` steps, on a terminal only.
+    pub fn start(&mut self, total: u64, unit: &str) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        // indicatif hides the bar by itself when stderr is no terminal.
+        self.bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let template =
+            format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            self.bar.set_style(style);
+        }
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    /// Says beside the bar what is being done now.
+    pub fn now(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
+    /// Counts steps as done.
+    pub fn advance(&self, steps: u64) {
+        self.bar.inc(steps);
+    }
+
+    /// Removes the bar.
+    pub fn stop(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// What was done.
+    pub fn note(&self, text: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.bar.suspend(|| anstream::eprintln!("{text}"));
+        }
+    }
+
+    /// What is odd, but no error.
+    pub fn warn(&self, text: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.bar.suspend(|| anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {text}"));
+        }
+    }
+
+    /// What went wrong with one of several, while the others go on.
+    pub fn failed(&self, failure: &crate::Error) {
+        self.bar.suspend(|| {
+            error(failure, failure.hint().as_deref());
+            if self.verbosity == Verbosity::Verbose
+                && let Some(text) = failure.detail()
+            {
+                detail(text);
+            }
+        });
+    }
+
+    /// What only `-v` wants to know.
+    pub fn verbose(&self, text: impl Display) {
+        if self.verbosity == Verbosity::Verbose {
+            self.bar.suspend(|| anstream::eprintln!("{text}"));
+        }
+    }
+}

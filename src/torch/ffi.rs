@@ -1,0 +1,294 @@
+//! The only unsafe code: calls into `shim.cpp`, each wrapped into a safe type.
+//!
+//! Errors come out of here as text, whole as libtorch wrote it; [`super::message`]
+//! makes sentences of them.
+
+use std::any::Any;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::{self, NonNull};
+
+use tch::Tensor;
+
+/// `actviz_network` of shim.h.
+#[repr(C)]
+struct RawNetwork {
+    private: [u8; 0],
+}
+
+/// `actviz_node` of shim.h.
+#[repr(C)]
+struct RawNode {
+    path: *const c_char,
+    operation: *const c_char,
+    is_module: i32,
+    order: i32,
+    depends_on_input: i32,
+    parameters: u64,
+}
+
+type Receive = unsafe extern "C" fn(*mut c_void, usize, *mut c_void) -> c_int;
+
+unsafe extern "C" {
+    fn actviz_load(path: *const c_char, device: c_int, out: *mut *mut RawNetwork) -> *mut c_char;
+    fn actviz_free_network(network: *mut RawNetwork);
+    fn actviz_node_count(network: *const RawNetwork) -> usize;
+    fn actviz_node_at(network: *const RawNetwork, index: usize) -> RawNode;
+    fn actviz_input_channels(network: *const RawNetwork) -> i64;
+    fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
+    fn actviz_set_channels_last(network: *mut RawNetwork, channels_last: i32) -> *mut c_char;
+    fn actviz_run(
+        network: *mut RawNetwork,
+        input: *const c_void,
+        with_gradients: i32,
+        tap: Receive,
+        output: Receive,
+        context: *mut c_void,
+    ) -> *mut c_char;
+    fn actviz_torch_version() -> *const c_char;
+    fn actviz_cpu_capability(out: *mut *mut c_char) -> *mut c_char;
+    fn actviz_library_path(out: *mut *mut c_char) -> *mut c_char;
+    fn actviz_make_cuda_exact() -> *mut c_char;
+    fn actviz_free_message(message: *mut c_char);
+}
+
+/// A text that the shim allocated.
+struct Text(NonNull<c_char>);
+
+impl Text {
+    fn new(text: *mut c_char) -> Option<Text> {
+        NonNull::new(text).map(Text)
+    }
+
+    fn read(&self) -> String {
+        // SAFETY: the shim gives nul-terminated texts that live until they are freed,
+        // which only `drop` does.
+        let text = unsafe { CStr::from_ptr(self.0.as_ptr()) };
+        text.to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        // SAFETY: the text came from the shim and is freed here only, once.
+        unsafe { actviz_free_message(self.0.as_ptr()) }
+    }
+}
+
+/// What the shim returned: null, or what went wrong.
+fn check(message: *mut c_char) -> Result<(), String> {
+    Text::new(message).map_or(Ok(()), |text| Err(text.read()))
+}
+
+/// One activation call in a network's code, as the shim found it.
+pub(super) struct RawSite {
+    pub path: String,
+    pub operator: String,
+    pub is_module: bool,
+    pub order: i32,
+    pub depends_on_input: bool,
+    pub parameters: u64,
+}
+
+/// A loaded network.
+pub(super) struct Handle(NonNull<RawNetwork>);
+
+// SAFETY: libtorch's modules, graphs and tensors are bound to no thread (reference
+// counts are atomic, kernels are called from any thread), and a `Handle` is neither
+// `Clone` nor `Sync`, so two threads never use one at once.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from `actviz_load` and is freed here only, once.
+        unsafe { actviz_free_network(self.0.as_ptr()) }
+    }
+}
+
+impl Handle {
+    /// Loads a TorchScript file onto a device as torch-sys numbers them.
+    pub fn load(path: &CStr, device: c_int) -> Result<Handle, String> {
+        let mut network = ptr::null_mut();
+        // SAFETY: `path` is nul-terminated and both pointers outlive the call.
+        let message = unsafe { actviz_load(path.as_ptr(), device, &raw mut network) };
+        let handle = NonNull::new(network).map(Handle);
+        check(message)?;
+        handle.ok_or_else(|| "libtorch returned no network".to_owned())
+    }
+
+    /// The activation calls in the network's code.
+    pub fn sites(&self) -> Vec<RawSite> {
+        // SAFETY: the network lives as long as `self`.
+        let count = unsafe { actviz_node_count(self.0.as_ptr()) };
+        (0..count).map(|index| self.site(index)).collect()
+    }
+
+    fn site(&self, index: usize) -> RawSite {
+        // SAFETY: the network lives as long as `self`; `sites` keeps `index` in bounds.
+        let node = unsafe { actviz_node_at(self.0.as_ptr(), index) };
+        // SAFETY: the shim's texts are nul-terminated and live as long as the network.
+        let path = unsafe { CStr::from_ptr(node.path) };
+        // SAFETY: the same.
+        let operator = unsafe { CStr::from_ptr(node.operation) };
+        RawSite {
+            path: path.to_string_lossy().into_owned(),
+            operator: operator.to_string_lossy().into_owned(),
+            is_module: node.is_module != 0,
+            order: node.order,
+            depends_on_input: node.depends_on_input != 0,
+            parameters: node.parameters,
+        }
+    }
+
+    /// Input channels of the first convolution; 0 if the graph does not tell.
+    pub fn input_channels(&self) -> i64 {
+        // SAFETY: the network lives as long as `self`.
+        unsafe { actviz_input_channels(self.0.as_ptr()) }
+    }
+
+    /// Whether branches or loops look at the values of the input.
+    pub fn is_data_dependent(&self) -> bool {
+        // SAFETY: the network lives as long as `self`.
+        unsafe { actviz_is_data_dependent(self.0.as_ptr()) != 0 }
+    }
+
+    /// Chooses how images lie in memory.
+    pub fn set_channels_last(&mut self, last: bool) -> Result<(), String> {
+        // SAFETY: the network lives as long as `self`, which is borrowed mutably.
+        check(unsafe { actviz_set_channels_last(self.0.as_ptr(), i32::from(last)) })
+    }
+
+    /// Runs the network on images (N, C, H, W) and returns the tensors of its result.
+    ///
+    /// `tap` gets every executed activation in order: which call of [`Handle::sites`]
+    /// it is, and the tensor itself, which the network may change once `tap` has
+    /// returned. `Break` ends the run with an error. A panic in `tap` passes through.
+    pub fn run(
+        &mut self,
+        images: &Tensor,
+        with_gradients: bool,
+        tap: &mut dyn FnMut(usize, Tensor) -> ControlFlow<()>,
+    ) -> Result<Vec<Tensor>, String> {
+        let mut receiver = Receiver { tap, outputs: Vec::new(), panic: None };
+        // SAFETY: the network lives as long as `self`, which is borrowed mutably, so no
+        // other run is under way; `images` is a tch tensor, thus a valid `at::Tensor`
+        // that the shim only reads; `receiver` outlives the call, is what both callbacks
+        // expect, and is used by nothing else meanwhile.
+        let message = unsafe {
+            actviz_run(
+                self.0.as_ptr(),
+                images.as_ptr().cast(),
+                i32::from(with_gradients),
+                receive_tap,
+                receive_output,
+                (&raw mut receiver).cast(),
+            )
+        };
+        let Receiver { outputs, panic, .. } = receiver;
+        let result = check(message);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+        result.map(|()| outputs)
+    }
+}
+
+/// What the callbacks of one run write to.
+struct Receiver<'a> {
+    tap: &'a mut dyn FnMut(usize, Tensor) -> ControlFlow<()>,
+    outputs: Vec<Tensor>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// # Safety
+/// `context` points to a `Receiver` that nothing else uses now, and `tensor` to a heap
+/// `at::Tensor` that belongs to this call.
+unsafe extern "C" fn receive_tap(context: *mut c_void, index: usize, tensor: *mut c_void) -> c_int {
+    // SAFETY: the caller gives the tensor away; tch frees it with `delete`.
+    let tensor = unsafe { Tensor::from_ptr(tensor.cast()) };
+    // SAFETY: `Handle::run` passed its `Receiver`, which lives until the run is over; taps
+    // come one after another on its thread.
+    let receiver = unsafe { &mut *context.cast::<Receiver<'_>>() };
+    match catch_unwind(AssertUnwindSafe(|| (receiver.tap)(index, tensor))) {
+        Ok(ControlFlow::Continue(())) => 0,
+        Ok(ControlFlow::Break(())) => 1,
+        Err(payload) => {
+            receiver.panic = Some(payload);
+            1
+        }
+    }
+}
+
+/// # Safety
+/// As for [`receive_tap`].
+unsafe extern "C" fn receive_output(
+    context: *mut c_void,
+    _index: usize,
+    tensor: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller gives the tensor away; tch frees it with `delete`.
+    let tensor = unsafe { Tensor::from_ptr(tensor.cast()) };
+    // SAFETY: `Handle::run` passed its `Receiver`, which lives until the run is over;
+    // outputs come after the last tap, on its thread.
+    let receiver = unsafe { &mut *context.cast::<Receiver<'_>>() };
+    receiver.outputs.push(tensor);
+    0
+}
+
+/// The version of the libtorch that this program was built for.
+pub(super) fn torch_version() -> String {
+    // SAFETY: no arguments; the text is static.
+    let text = unsafe { actviz_torch_version() };
+    // SAFETY: the text is static and nul-terminated.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_string_lossy().into_owned()
+}
+
+/// Calls a function of the shim that gives a text.
+fn text_of(call: impl FnOnce(*mut *mut c_char) -> *mut c_char) -> Result<String, String> {
+    let mut out = ptr::null_mut();
+    let message = call(&raw mut out);
+    let text = Text::new(out);
+    check(message)?;
+    Ok(text.map(|text| text.read()).unwrap_or_default())
+}
+
+/// The instruction set that the kernels use.
+pub(super) fn cpu_capability() -> Result<String, String> {
+    // SAFETY: `text_of` gives a pointer that outlives the call.
+    text_of(|out| unsafe { actviz_cpu_capability(out) })
+}
+
+/// The file that libtorch was loaded from.
+pub(super) fn library_path() -> Result<String, String> {
+    // SAFETY: `text_of` gives a pointer that outlives the call.
+    text_of(|out| unsafe { actviz_library_path(out) })
+}
+
+/// Makes CUDA compute in full f32 and repeatably.
+pub(super) fn make_cuda_exact() -> Result<(), String> {
+    // SAFETY: no arguments.
+    check(unsafe { actviz_make_cuda_exact() })
+}
+
+/// Loads a shared library for good, for what it registers while it is loaded.
+pub(super) fn load_forever(library: impl AsRef<std::ffi::OsStr>) -> Result<(), String> {
+    // SAFETY: only libtorch's own libraries and the driver are loaded, whose
+    // initialisers are made to run at any time before their first use.
+    let loaded = unsafe { libloading::Library::new(library.as_ref()) };
+    match loaded {
+        Ok(library) => {
+            // What it registered points into it.
+            std::mem::forget(library);
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A path as C wants it.
+pub(super) fn c_path(path: &std::path::Path) -> Result<CString, String> {
+    CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| "its name contains a zero byte".to_owned())
+}

@@ -1,0 +1,103 @@
+//! The fence: the only place that knows libtorch, and the only unsafe code.
+//!
+//! [`TorchEngine`] opens TorchScript files as [`TorchNetwork`]s, in whose graph a
+//! tap follows every activation (`shim.cpp`). While the network runs, each tap hands
+//! out its tensor; [`TorchNetwork`] reduces it there and then, or
+//! [`TorchNetwork::forward_with`] gives it to a closure of yours.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), actviz::Error> {
+//! use actviz::engine::DeviceChoice;
+//! use actviz::torch::{Gradients, TorchEngine};
+//!
+//! let engine = TorchEngine::new(DeviceChoice::Auto, None)?;
+//! let mut network = engine.load("model.pt".as_ref())?;
+//! let image = tch::Tensor::zeros([1, 3, 224, 224], tch::kind::FLOAT_CPU);
+//! let outputs = network.forward_with(&image, Gradients::Off, |tap, tensor| {
+//!     println!("{} {:?}", tap.name, tensor.size());
+//!     Ok(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod capture;
+mod device;
+mod ffi;
+mod message;
+mod network;
+
+use std::path::Path;
+
+pub use device::{cuda_state, folder};
+pub use network::{Gradients, Node, Tap, TorchNetwork};
+
+use crate::engine::{Device, DeviceChoice, Engine, Network};
+use crate::error::Error;
+
+/// Opens TorchScript files for one device.
+#[derive(Clone, Copy, Debug)]
+pub struct TorchEngine {
+    device: Device,
+}
+
+impl TorchEngine {
+    /// An engine for the chosen device. `threads` is how many threads one operator may
+    /// use, in the whole process; `None` leaves it to libtorch.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if exactly this device was asked for and is not there;
+    /// [`Error::Usage`] if `threads` is 0 or beyond reason.
+    pub fn new(choice: DeviceChoice, threads: Option<usize>) -> Result<TorchEngine, Error> {
+        // libtorch looks for CUDA once, so CUDA must be loaded before anything else.
+        let device = device::choose(choice)?;
+        if let Some(threads) = threads {
+            match i32::try_from(threads) {
+                Ok(count @ 1..=4096) => tch::set_num_threads(count),
+                _ => return Err(Error::usage("the number of threads is 1 to 4096")),
+            }
+        }
+        Ok(TorchEngine { device })
+    }
+
+    /// Loads the network in `file`; [`Engine::open`] with the network's own type.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn load(&self, file: &Path) -> Result<TorchNetwork, Error> {
+        TorchNetwork::load(file, self.device)
+    }
+}
+
+impl Engine for TorchEngine {
+    fn open(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
+        Ok(Box::new(self.load(file)?))
+    }
+
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn version(&self) -> String {
+        version()
+    }
+
+    fn threads(&self) -> usize {
+        threads()
+    }
+}
+
+/// The version of libtorch, e.g. `2.13.0`.
+pub fn version() -> String {
+    ffi::torch_version()
+}
+
+/// The instruction set that libtorch's kernels use on this processor, e.g. `AVX2`.
+pub fn cpu_capability() -> String {
+    ffi::cpu_capability().unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// How many threads one operator may use.
+pub fn threads() -> usize {
+    usize::try_from(tch::get_num_threads()).unwrap_or(1)
+}

@@ -1,0 +1,348 @@
+//! A loaded network: its activation calls, and running it.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array3, Array4};
+use tch::{TchError, Tensor};
+
+use super::capture::{self, Picture};
+use super::device;
+use super::ffi::{self, Handle};
+use super::message;
+use crate::engine::{Device, InputShape, Network, Take};
+use crate::error::Error;
+use crate::layers::{Layer, Order};
+
+/// Whether a run remembers what gradients need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gradients {
+    /// Faster, with less memory.
+    #[default]
+    Off,
+    /// The tensors that taps and outputs give can be differentiated, as far as they
+    /// depend on an input that requires gradients. Weights are constants.
+    On,
+}
+
+/// One activation call in the network's code. In a loop it may run several times, in
+/// a branch not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What its layers are called, but for the `_1`, `_2` of repeated calls.
+    pub name: String,
+    /// The activation function, e.g. `relu`.
+    pub operator: String,
+    /// Where the channels stand.
+    pub order: Order,
+    /// Whether its values depend on the input; weights may have activations too.
+    pub depends_on_input: bool,
+    /// Elements of all weights that its values depend on. Batch norm that was folded
+    /// into a convolution counts as the convolution's bias; branches and loops count
+    /// whole.
+    pub parameters: u64,
+}
+
+/// An activation while it is executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Tap<'a> {
+    /// The layer's name in this run.
+    pub name: &'a str,
+    /// How many layers were executed before it in this run.
+    pub position: usize,
+    /// The call in the network's code.
+    pub node: &'a Node,
+}
+
+/// A TorchScript network with a tap after every activation. Weights are f32.
+pub struct TorchNetwork {
+    source: Source,
+    handle: Handle,
+    nodes: Vec<Node>,
+    batching: Batching,
+}
+
+/// Whether several images may be run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batching {
+    /// Not looked at yet.
+    Unknown,
+    /// The first dimension of every layer counts the images.
+    Together,
+    /// One by one: images would influence each other, or a layer has its images
+    /// somewhere else than in the first dimension.
+    Single,
+}
+
+impl TorchNetwork {
+    pub(super) fn load(file: &Path, device: Device) -> Result<TorchNetwork, Error> {
+        let source = Source { file: file.to_owned(), device };
+        let handle = ffi::c_path(file)
+            .and_then(|path| Handle::load(&path, device::number(device)))
+            .map_err(|detail| source.load_error(detail))?;
+        let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
+        if nodes.is_empty() {
+            return Err(Error::NoActivations { file: file.to_owned() });
+        }
+        let batching =
+            if handle.is_data_dependent() { Batching::Single } else { Batching::Unknown };
+        Ok(TorchNetwork { source, handle, nodes, batching })
+    }
+
+    /// The activation calls in the network's code, those in dead branches included.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Runs the network on images (N, C, H, W; f32, already normalised), calls `look`
+    /// with each activation's tensor as it is executed, and returns the tensors of the
+    /// result in order (a tuple's, list's or dict's elements).
+    ///
+    /// The tensor is the network's own: an in-place operator may change it as soon as
+    /// `look` has returned, so keep a copy (or, with gradients, a `shallow_clone`).
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the network fails, and whatever `look` returns.
+    pub fn forward_with(
+        &mut self,
+        images: &Tensor,
+        gradients: Gradients,
+        mut look: impl FnMut(Tap<'_>, &Tensor) -> Result<(), Error>,
+    ) -> Result<Vec<Tensor>, Error> {
+        let nodes = &self.nodes;
+        let mut namer = Namer::default();
+        let mut failure = None;
+        let mut position = 0;
+        let mut tap = |index: usize, tensor: Tensor| {
+            let Some(node) = nodes.get(index) else { return ControlFlow::Break(()) };
+            let name = namer.name(&node.name);
+            let seen = look(Tap { name: &name, position, node }, &tensor);
+            position += 1;
+            match seen {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let result = self.handle.run(images, gradients == Gradients::On, &mut tap);
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        result.map_err(|detail| self.source.run_error(images, detail))
+    }
+
+    /// Runs the images as one batch and collects the wanted layers.
+    fn run_together(
+        &mut self,
+        images: &Tensor,
+        wanted: &[String],
+        take: Take,
+    ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
+        let count = batch_of(images);
+        let input = pixels_of(images);
+        let places: HashMap<&str, usize> =
+            wanted.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let mut found: Vec<Option<Tensor>> = wanted.iter().map(|_| None).collect();
+        let source = self.source.clone();
+        let failed = |name: &str, error: TchError| {
+            source.failed(images, format!("its layer {name} cannot be read"), error.to_string())
+        };
+        self.forward_with(images, Gradients::Off, |tap, tensor| {
+            if let Some(&place) = places.get(tap.name) {
+                let picture = Picture::of(tensor, tap.node, count, input);
+                let taken = capture::take(tensor, &picture, take, count);
+                found[place] = Some(taken.map_err(|error| failed(tap.name, error))?);
+            }
+            Ok(())
+        })?;
+        let mut layers = Vec::with_capacity(wanted.len());
+        for (name, tensor) in wanted.iter().zip(found) {
+            let Some(tensor) = tensor else {
+                let message = format!("it did not execute the layer {name}");
+                return Err(source.failed(images, message.clone(), message));
+            };
+            layers.push(capture::arrays(&tensor).map_err(|error| failed(name, error))?);
+        }
+        Ok(transposed(layers, count))
+    }
+
+    fn run_one_by_one(
+        &mut self,
+        images: &Tensor,
+        wanted: &[String],
+        take: Take,
+    ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
+        let mut results = Vec::new();
+        for index in 0..images.size()[0] {
+            let image = images.narrow(0, index, 1);
+            results.extend(self.run_together(&image, wanted, take)?);
+        }
+        Ok(results)
+    }
+}
+
+impl Network for TorchNetwork {
+    fn input_channels(&self) -> Option<usize> {
+        usize::try_from(self.handle.input_channels()).ok().filter(|&channels| channels > 0)
+    }
+
+    fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
+        let InputShape { channels, height, width } = input;
+        // Neither constant nor zero, so that no division by a norm or a deviation gives
+        // NaN, on which a branch might depend.
+        let count = channels * height * width;
+        let ramp = Tensor::linspace(-2.0, 2.0, count as i64, tch::kind::FLOAT_CPU);
+        let image = ramp.reshape([1, channels as i64, height as i64, width as i64]);
+        let mut layers = Vec::new();
+        let mut all_in_batch = true;
+        self.forward_with(&image, Gradients::Off, |tap, tensor| {
+            let picture = Picture::of(tensor, tap.node, 1, (height, width));
+            all_in_batch &= picture.is_per_image || !tap.node.depends_on_input;
+            layers.push(Layer {
+                name: tap.name.to_owned(),
+                operator: tap.node.operator.clone(),
+                shape: picture.layout.picture_shape(&picture.shape),
+                layout: picture.layout,
+                parameters: tap.node.parameters,
+            });
+            Ok(())
+        })?;
+        if layers.is_empty() {
+            return Err(Error::NoActivations { file: self.source.file.clone() });
+        }
+        if self.batching == Batching::Unknown {
+            self.batching = if all_in_batch { Batching::Together } else { Batching::Single };
+        }
+        Ok(layers)
+    }
+
+    fn run(
+        &mut self,
+        batch: &Array4<f32>,
+        wanted: &[String],
+        take: Take,
+    ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
+        let (count, channels, height, width) = batch.dim();
+        let images = capture::tensor(batch).map_err(|error| Error::Run {
+            file: self.source.file.clone(),
+            input: format!("{channels}x{height}x{width}"),
+            message: "the images cannot be handed to libtorch".to_owned(),
+            detail: error.to_string(),
+        })?;
+        if count > 1 && self.batching == Batching::Unknown {
+            self.layers(InputShape { channels, height, width })?;
+        }
+        if count <= 1 || self.batching == Batching::Single {
+            return self.run_one_by_one(&images, wanted, take);
+        }
+        self.run_together(&images, wanted, take).or_else(|_| {
+            // A traced network may know one image only, or the batch is too much for the
+            // memory.
+            let results = self.run_one_by_one(&images, wanted, take)?;
+            self.batching = Batching::Single;
+            Ok(results)
+        })
+    }
+}
+
+/// Which network it is, for errors.
+#[derive(Clone)]
+struct Source {
+    file: PathBuf,
+    device: Device,
+}
+
+impl Source {
+    fn load_error(&self, detail: String) -> Error {
+        if message::is_out_of_memory(&detail) {
+            return self.out_of_memory(detail);
+        }
+        Error::Load { file: self.file.clone(), message: message::headline(&detail), detail }
+    }
+
+    fn run_error(&self, images: &Tensor, detail: String) -> Error {
+        if message::is_out_of_memory(&detail) {
+            return self.out_of_memory(detail);
+        }
+        self.failed(images, message::headline(&detail), detail)
+    }
+
+    fn failed(&self, images: &Tensor, message: String, detail: String) -> Error {
+        let sizes: Vec<String> = images.size().iter().skip(1).map(ToString::to_string).collect();
+        Error::Run { file: self.file.clone(), input: sizes.join("x"), message, detail }
+    }
+
+    fn out_of_memory(&self, detail: String) -> Error {
+        Error::OutOfMemory { file: self.file.clone(), device: self.device.to_string(), detail }
+    }
+}
+
+impl From<ffi::RawSite> for Node {
+    fn from(site: ffi::RawSite) -> Node {
+        let name = match (site.path.is_empty(), site.is_module) {
+            (true, _) => site.operator.clone(),
+            (false, true) => site.path,
+            (false, false) => format!("{}.{}", site.path, site.operator),
+        };
+        Node {
+            name,
+            operator: site.operator,
+            order: match site.order {
+                1 => Order::First,
+                2 => Order::Last,
+                _ => Order::Unknown,
+            },
+            depends_on_input: site.depends_on_input,
+            parameters: site.parameters,
+        }
+    }
+}
+
+/// Gives the layers of one run their names, in the order of execution.
+#[derive(Default)]
+struct Namer {
+    calls: HashMap<String, usize>,
+    given: HashSet<String>,
+}
+
+impl Namer {
+    fn name(&mut self, base: &str) -> String {
+        let calls = self.calls.entry(base.to_owned()).or_default();
+        loop {
+            let name = match *calls {
+                0 => base.to_owned(),
+                calls => format!("{base}_{calls}"),
+            };
+            *calls += 1;
+            // A module may be called `relu_1` itself.
+            if self.given.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}
+
+fn batch_of(images: &Tensor) -> usize {
+    images.size().first().map_or(0, |&count| count as usize)
+}
+
+fn pixels_of(images: &Tensor) -> (usize, usize) {
+    match images.size()[..] {
+        [_, _, height, width] => (height as usize, width as usize),
+        _ => (0, 0),
+    }
+}
+
+/// From layers of images to images of layers.
+fn transposed(layers: Vec<Vec<Array3<f32>>>, images: usize) -> Vec<Vec<Array3<f32>>> {
+    let mut result: Vec<Vec<_>> = (0..images).map(|_| Vec::with_capacity(layers.len())).collect();
+    for layer in layers {
+        for (image, map) in result.iter_mut().zip(layer) {
+            image.push(map);
+        }
+    }
+    result
+}

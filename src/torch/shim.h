@@ -1,0 +1,84 @@
+// The C face of the fence: what Rust (ffi.rs) may call in shim.cpp.
+//
+// Rules that hold for every function here:
+// * none throws: an error comes back as an owned message (free it with
+//   actviz_free_message), and null means success;
+// * results come through out-parameters, which are written only on success;
+// * a tensor is a pointer to a heap at::Tensor, as in torch-sys. A tensor that is
+//   handed to a callback belongs to the callback.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+extern "C" {
+
+// A loaded, tapped network. Used by one thread at a time, but by any.
+typedef struct actviz_network actviz_network;
+
+// The devices as torch-sys numbers them: -1 CPU, -2 MPS, else CUDA's index.
+typedef int actviz_device;
+
+// One activation call in the network's code. The strings live as long as the network.
+typedef struct {
+  // The path of the module that makes the call, e.g. "layer1.0.relu"; empty at the top.
+  const char* path;
+  // The activation function, e.g. "relu".
+  const char* operation;
+  // Whether that module is itself an activation of torch.nn (nn.ReLU and the like).
+  int32_t is_module;
+  // Where the channels stand: 0 unknown, 1 after the batch, 2 last.
+  int32_t order;
+  // Whether the values depend on the network's input.
+  int32_t depends_on_input;
+  // Elements of all weights that the values depend on.
+  uint64_t parameters;
+} actviz_node;
+
+// Receives a tensor. Returns 0, or anything else to end the run with an error.
+// `index` is the node of a tap, or the position of an output.
+typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
+
+// Loads the TorchScript file at `path` onto `device`: evaluation mode, f32, frozen,
+// a tap after every activation.
+char* actviz_load(const char* path, actviz_device device, actviz_network** out) noexcept;
+void actviz_free_network(actviz_network* network) noexcept;
+
+size_t actviz_node_count(const actviz_network* network) noexcept;
+// `index` must be below actviz_node_count.
+actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept;
+
+// Input channels of the first convolution, 0 if the graph does not tell.
+int64_t actviz_input_channels(const actviz_network* network) noexcept;
+// Whether the control flow depends on the values of the input, so that images of
+// one batch would decide for each other.
+int32_t actviz_is_data_dependent(const actviz_network* network) noexcept;
+
+// Lays images out with the channels last (nonzero) or first in memory. Numbers stay
+// the same; which one is faster depends on the network and the batch.
+char* actviz_set_channels_last(actviz_network* network, int32_t channels_last) noexcept;
+
+// Runs the network on `input` (N, C, H, W), which it leaves as it is. `tap` is called
+// on this thread, during the run, once for every executed activation, in order;
+// `output` afterwards, for every tensor in the result. A tensor given to `tap` may be
+// changed by the network once the callback has returned.
+char* actviz_run(
+    actviz_network* network,
+    const void* input,
+    int32_t with_gradients,
+    actviz_receive tap,
+    actviz_receive output,
+    void* context) noexcept;
+
+// For the doctor command. Static text, never null.
+const char* actviz_torch_version(void) noexcept;
+// The instruction set that the kernels use, e.g. "AVX2". Owned text through `out`.
+char* actviz_cpu_capability(char** out) noexcept;
+// The file that libtorch was loaded from. Owned text through `out`.
+char* actviz_library_path(char** out) noexcept;
+
+// Makes CUDA compute in full f32 and repeatably.
+char* actviz_make_cuda_exact(void) noexcept;
+
+void actviz_free_message(char* message) noexcept;
+}

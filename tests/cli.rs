@@ -1,0 +1,172 @@
+//! The binary as a shell sees it: texts, streams, exit codes. None of these tests
+//! runs a network, so all of them hold without libtorch too.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+fn actviz() -> Command {
+    let mut command = Command::cargo_bin("actviz").expect("the binary");
+    command.env_remove("ACTVIZ_MODELS");
+    command
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn zip(file: &Path, entries: &[&str]) -> PathBuf {
+    let mut archive = zip::ZipWriter::new(fs::File::create(file).expect("a file"));
+    for entry in entries {
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file(*entry, options).expect("an entry");
+        archive.write_all(&[7; 512]).expect("bytes");
+    }
+    archive.finish().expect("a zip");
+    file.to_owned()
+}
+
+/// `actviz layers --model FILE` fails with code 2, says all of `texts`, and shows no
+/// trace of C++ or of a panic.
+fn refuses(model: &Path, texts: &[&str]) {
+    let mut command = actviz();
+    let mut result = command.arg("layers").arg("--model").arg(model).assert().code(2).stdout("");
+    for text in texts {
+        result = result.stderr(contains(*text));
+    }
+    result.stderr(contains("Exception").or(contains("panicked")).not());
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    actviz().arg("--help").assert().success().stdout(contains("actviz render --model resnet50"));
+    for command in ["render", "layers", "doctor"] {
+        actviz().args([command, "--help"]).assert().success().stdout(contains("Examples:"));
+    }
+}
+
+#[test]
+fn wrong_flags_are_usage_errors() {
+    for flags in [
+        &["render"][..],
+        &["render", "--model", "x", "--reduce", "median"],
+        &["render", "--model", "x", "--size", "0"],
+        &["render", "--model", "x", "--layers", "every:0"],
+        &["render", "--model", "x", "--device", "gpu"],
+        &["layers", "--model", "x", "--input-size", "12x"],
+        &["layers", "--model", "x", "--threads", "0"],
+        &["layers", "-q", "-v", "--model", "x"],
+    ] {
+        actviz().args(flags).assert().code(2).stderr(contains("error"));
+    }
+}
+
+#[test]
+fn an_unknown_model_lists_those_that_exist() {
+    let place = folder();
+    fs::create_dir_all(place.path().join("fox")).expect("a folder");
+    fs::write(place.path().join("fox/model.json"), "{}").expect("a file");
+    actviz()
+        .env("ACTVIZ_MODELS", place.path())
+        .args(["layers", "--model", "wolf"])
+        .assert()
+        .code(2)
+        .stderr(contains("there is no model named wolf").and(contains("fox")));
+}
+
+#[test]
+fn a_missing_fold_file_is_named() {
+    let place = folder();
+    actviz::fake::write_archive(&place.path().join("fold_1.pt"), None).expect("a file");
+    let pattern = place.path().join("fold_{fold}.pt");
+    actviz()
+        .args(["layers", "--folds", "2", "--model"])
+        .arg(&pattern)
+        .assert()
+        .code(2)
+        .stderr(contains("fold 2").and(contains("fold_2.pt")));
+}
+
+#[test]
+fn folds_are_at_least_one() {
+    actviz()
+        .args(["layers", "--model", "x", "--folds", "0"])
+        .assert()
+        .code(2)
+        .stderr(contains("--folds 0"));
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_refused_in_words() {
+    let place = folder();
+    let file = place.path().join("net.pt");
+    fs::write(&file, "hello").expect("a file");
+    refuses(&file, &["net.pt", "not a TorchScript file", "torch.jit.script"]);
+    fs::write(&file, "").expect("a file");
+    refuses(&file, &["empty"]);
+    fs::write(&file, [0x80, 2, 0x8a, 10]).expect("a file");
+    refuses(&file, &["torch.save"]);
+}
+
+#[test]
+fn a_truncated_archive_is_said_to_be_cut_off() {
+    let place = folder();
+    let file = zip(&place.path().join("net.pt"), &["net/code/a.py", "net/constants.pkl"]);
+    let bytes = fs::read(&file).expect("bytes");
+    for part in [bytes.len() / 4, bytes.len() / 2, bytes.len() - 8] {
+        fs::write(&file, &bytes[..part]).expect("a file");
+        refuses(&file, &["cut off or damaged"]);
+    }
+}
+
+#[test]
+fn weights_without_code_are_told_from_other_archives() {
+    let place = folder();
+    let weights = zip(&place.path().join("w.pt"), &["w/data.pkl", "w/data/0", "w/version"]);
+    refuses(&weights, &["torch.save", "torch.jit.script(model.eval())"]);
+    let export = zip(&place.path().join("e.pt2"), &["e/archive_format", "e/models/model.json"]);
+    refuses(&export, &["torch.export"]);
+    let other = zip(&place.path().join("o.zip"), &["readme.txt"]);
+    refuses(&other, &["not a TorchScript file"]);
+}
+
+#[test]
+fn a_folder_or_path_that_is_no_model_is_refused() {
+    let place = folder();
+    refuses(place.path(), &["without model.json", "{fold}"]);
+    refuses(&place.path().join("gone.pt"), &["gone.pt does not exist"]);
+}
+
+#[test]
+fn a_damaged_model_json_is_named_with_the_place() {
+    let place = folder();
+    fs::write(place.path().join("model.json"), "{\"schema\": 1,").expect("a file");
+    refuses(place.path(), &["model.json", "line 1"]);
+}
+
+#[test]
+fn images_are_checked_before_anything_runs() {
+    let place = folder();
+    let net = place.path().join("net.pt");
+    actviz::fake::write_archive(&net, None).expect("a file");
+    let render = |arguments: &[&str], expected: &str| {
+        actviz()
+            .current_dir(place.path())
+            .args(["render", "--model", "net.pt"])
+            .args(arguments)
+            .assert()
+            .code(2)
+            .stderr(contains(expected));
+    };
+    render(&[], "no image was given");
+    render(&["*.tif"], "nothing matches");
+    render(&["."], "no pictures");
+    render(&["@gone.txt"], "gone.txt");
+    render(&["a/cat.png", "b/cat.jpg"], "two images would write into");
+    render(&["x.png", "--std", "0"], "--std");
+    assert!(!place.path().join("actviz-out").exists());
+}
