@@ -101,6 +101,8 @@ pub enum Reduce {
     Max,
     /// The L2 norm over the channels: `sqrt(sum(x^2))`.
     L2,
+    /// The standard deviation over the channels (of the population).
+    Std,
 }
 
 /// What to take from each wanted layer.

@@ -11,6 +11,7 @@ use ndarray::{Array3, ArrayViewMut3};
 use crate::bundle::{Input, ResizeRule};
 use crate::digest;
 use crate::error::Error;
+use crate::picture::Rgb;
 
 /// A picture, decoded and brought to the network's size.
 #[derive(Clone, Debug)]
@@ -37,8 +38,18 @@ pub fn prepare(path: &Path, input: &Input) -> Result<Prepared, Error> {
     if picture.width() == 0 || picture.height() == 0 {
         return Err(bad("the picture has no pixels".to_owned()));
     }
-    let pixels = resize(&on_white(&picture), input).map_err(bad)?;
+    let size = (input.width, input.height);
+    let pixels = resize(&on_white(&picture), size, input.resize).map_err(bad)?;
     Ok(Prepared { sha256: digest::of_bytes(&bytes), pixels })
+}
+
+/// What the network sees of a picture, at another size (width, height): for showing.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn shown(path: &Path, input: &Input, (width, height): (usize, usize)) -> Result<Rgb, Error> {
+    let pixels = prepare(path, &Input { width, height, ..input.clone() })?.pixels;
+    Ok(Rgb { width, height, pixels })
 }
 
 fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
@@ -66,8 +77,11 @@ fn on_white(picture: &DynamicImage) -> image::RgbImage {
     })
 }
 
-fn resize(picture: &image::RgbImage, input: &Input) -> Result<Vec<u8>, String> {
-    let (width, height) = (input.width as u32, input.height as u32);
+fn resize(
+    picture: &image::RgbImage,
+    (width, height): (usize, usize),
+    rule: ResizeRule,
+) -> Result<Vec<u8>, String> {
     let source = Image::from_vec_u8(
         picture.width(),
         picture.height(),
@@ -76,10 +90,10 @@ fn resize(picture: &image::RgbImage, input: &Input) -> Result<Vec<u8>, String> {
     )
     .map_err(|error| error.to_string())?;
     let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    if input.resize == ResizeRule::Crop {
+    if rule == ResizeRule::Crop {
         options = options.fit_into_destination(None);
     }
-    let mut target = Image::new(width, height, PixelType::U8x3);
+    let mut target = Image::new(width as u32, height as u32, PixelType::U8x3);
     Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
     Ok(target.into_vec())
 }

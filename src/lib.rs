@@ -4,25 +4,31 @@
 //! Data flows one way, and each station is a module:
 //!
 //! ```text
-//! args -> plan -> engine (torch) -> maps -> scale -> picture -> output + manifest
+//! args -> plan -> render: engine (torch) -> maps -> scale -> picture -> output + manifest
 //! ```
 //!
 //! * [`args`]: text to typed flags. [`plan`]: flags to what exactly will be read,
 //!   run and written; every path is decided there.
 //! * [`engine`]: the traits between the commands and libtorch. `torch` implements
 //!   them and holds all unsafe code; [`fake`] implements them for tests.
-//! * [`maps`], [`scale`], [`colormap`], [`picture`]: plain arithmetic on f32 arrays.
+//! * [`render`]: carries a plan out, fold by fold, and draws what was seen.
+//! * [`reduction`], [`maps`], [`scale`], [`colormap`], [`picture`], [`agreement`],
+//!   [`align`]: plain arithmetic on f32 arrays.
 //! * [`output`]: names and whole files; [`manifest`]: what was written.
 //!
 //! Words: a *fold* is one of the k networks, from 1; an *activation layer* is one
 //! call of an activation function, in the order of execution; a *map* is the 2-D
 //! array that a layer gives for one image, at the layer's own resolution.
 
+pub mod about;
+pub mod agreement;
+pub mod align;
 pub mod archive;
 pub mod args;
 pub mod bundle;
 pub mod colormap;
 pub mod commands;
+pub mod deterministic;
 pub mod digest;
 pub mod engine;
 pub mod error;
@@ -35,7 +41,11 @@ pub mod maps;
 pub mod output;
 pub mod picture;
 pub mod plan;
+pub mod preview;
+pub mod reduction;
+pub mod render;
 pub mod scale;
+pub mod spool;
 pub mod talk;
 #[cfg(feature = "torch")]
 #[allow(unsafe_code)]

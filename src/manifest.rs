@@ -10,7 +10,12 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::ResizeRule;
+use crate::colormap::Colormap;
 use crate::error::Error;
+use crate::maps::Flag;
+use crate::picture::grid::Order;
+use crate::picture::{Interpolation, View};
 
 /// The version of the manifest's shape.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +46,15 @@ pub struct Manifest {
     pub images: Vec<Image>,
     /// The pictures: by image, then fold, then b.
     pub pictures: Vec<Picture>,
+    /// The sheets, one an image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sheets: Vec<Sheet>,
+    /// What the folds have in common, by image, then b.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consensus: Vec<Consensus>,
+    /// How far the folds agree, by b.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreement: Vec<Agreement>,
     /// What could not be done, and why. Those pictures are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
@@ -51,18 +65,36 @@ pub struct Manifest {
 pub struct Options {
     /// The choice of layers as typed: `auto`, `all`, `every:2`, names, numbers.
     pub layers: String,
-    /// How channels became one map.
-    pub reduce: crate::engine::Reduce,
-    /// The colour map.
-    pub colormap: crate::colormap::Colormap,
+    /// How channels became one map: `mean`, `max`, `l2`, `std`, `pca`, `channel:N`, `top:K`.
+    pub reduce: String,
+    /// Which pictures share their black and white: `map`, `layer`, `folds`, `fixed:LOW,HIGH`.
+    pub scale: String,
+    /// Percent of the values at either end that go over into black and white.
+    pub clip: f32,
+    /// What was drawn.
+    pub view: Vec<View>,
+    /// The heatmap's share of an overlay, 0 to 1.
+    pub alpha: f32,
+    /// Whether a colour bar stands below each picture.
+    pub legend: bool,
+    /// The order of a grid's channels.
+    pub grid_order: Order,
+    /// Whether grids give matching channels of all folds the same place.
+    pub align_folds: bool,
+    /// Whether the mean and the standard deviation over the folds were drawn.
+    pub consensus: bool,
+    /// Whether this was a run of the one documented configuration.
+    pub deterministic: bool,
+    /// The colour map as asked for; `auto` was chosen by the data, picture by picture.
+    pub colormap: Colormap,
     /// How maps were brought to the pictures' size.
-    pub interpolation: crate::picture::Interpolation,
+    pub interpolation: Interpolation,
     /// The pictures' size as typed: `input`, `native`, or pixels of the longer side.
     pub size: String,
     /// The size of the network's input, width and height in pixels.
     pub input_size: [usize; 2],
     /// How an image of another shape was brought to that size.
-    pub resize: crate::bundle::ResizeRule,
+    pub resize: ResizeRule,
     /// Mean of each channel, subtracted from values in 0..1.
     pub mean: Vec<f32>,
     /// Standard deviation of each channel, divided by.
@@ -110,6 +142,9 @@ pub struct Picture {
     /// The map itself as a NumPy file (f32, height x width), if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
+    /// What it shows of the layer.
+    #[serde(default)]
+    pub view: View,
     /// The image, counted from 0 in the manifest's list.
     pub image: usize,
     /// The fold, from 1.
@@ -122,24 +157,89 @@ pub struct Picture {
     pub operator: String,
     /// The layer's channels.
     pub channels: usize,
+    /// The channel that is shown, from 1, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<usize>,
+    /// The channels of a grid's tiles, from 1, row by row, if not in their own order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Vec<usize>>,
     /// The map's height: the layer's own resolution.
     pub height: usize,
     /// The map's width: the layer's own resolution.
     pub width: usize,
     /// How the channels became one map.
-    pub reduce: crate::engine::Reduce,
-    /// The map's value at the dark end of the colour map.
+    pub reduce: String,
+    /// The colour map, never `auto`.
+    #[serde(default)]
+    pub colormap: Colormap,
+    /// The value at the low end of the colour map.
     pub low: f32,
-    /// The map's value at the bright end of the colour map.
+    /// The value at the high end of the colour map.
     pub high: f32,
-    /// The mean of the map's finite values.
+    /// The mean of the finite values of the map (of a grid: of all channels).
     pub mean: f32,
-    /// The standard deviation of the map's finite values (of the population).
+    /// The standard deviation of the finite values (of the population).
     pub std: f32,
-    /// The share of the map's values that are exactly zero, 0 to 1.
+    /// The share of values that are exactly zero, 0 to 1.
     pub zeros: f32,
-    /// How many of the map's values are NaN or infinite.
+    /// How many values are NaN or infinite.
     pub non_finite: usize,
+    /// What makes the map one that shows nothing, or not all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
+}
+
+/// All layers x folds of one image on one page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sheet {
+    /// Its file, relative to the manifest.
+    pub file: String,
+    /// The image, counted from 0 in the manifest's list.
+    pub image: usize,
+}
+
+/// What the folds have in common at one layer for one image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Consensus {
+    /// The image, counted from 0 in the manifest's list.
+    pub image: usize,
+    /// The position of the layer in the chosen list, from 1.
+    pub b: usize,
+    /// The layer's name.
+    pub layer: String,
+    /// The mean over the folds, position by position.
+    pub mean: Drawn,
+    /// The standard deviation over the folds (of the population).
+    pub std: Drawn,
+}
+
+/// A picture that belongs to all folds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Drawn {
+    /// Its file, relative to the manifest.
+    pub file: String,
+    /// The colour map.
+    pub colormap: Colormap,
+    /// The value at the low end of the colour map.
+    pub low: f32,
+    /// The value at the high end of the colour map.
+    pub high: f32,
+}
+
+/// How far the folds agree on where a layer is active.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Agreement {
+    /// The position of the layer in the chosen list, from 1.
+    pub b: usize,
+    /// The layer's name.
+    pub layer: String,
+    /// The folds' numbers: the rows and columns of `spearman`.
+    pub folds: Vec<usize>,
+    /// Spearman's rank correlation of the folds' maps, mean over the images; null where
+    /// a map is constant or holds what is no number.
+    pub spearman: Vec<Vec<Option<f64>>>,
+    /// The fold that agrees least with the others, if there are three or more.
+    pub odd_one_out: Option<usize>,
 }
 
 impl Manifest {
@@ -170,7 +270,15 @@ impl Manifest {
     pub fn files(&self) -> BTreeSet<String> {
         let raw = self.pictures.iter().filter_map(|picture| picture.raw.clone());
         let files = self.pictures.iter().map(|picture| picture.file.clone());
-        files.chain(raw).chain([FILE_NAME.to_owned()]).collect()
+        let sheets = self.sheets.iter().map(|sheet| sheet.file.clone());
+        let consensus =
+            self.consensus.iter().flat_map(|c| [c.mean.file.clone(), c.std.file.clone()]);
+        files.chain(raw).chain(sheets).chain(consensus).chain([FILE_NAME.to_owned()]).collect()
+    }
+
+    /// How many pictures there are, of one fold and of all.
+    pub fn picture_count(&self) -> usize {
+        self.pictures.len() + self.sheets.len() + 2 * self.consensus.len()
     }
 
     /// Whether two runs were asked for the same, whatever came out: the same model
@@ -212,21 +320,26 @@ pub(crate) mod tests {
         let picture = |file: &&str| Picture {
             file: (*file).to_owned(),
             raw: None,
+            view: View::Heat,
             image: 0,
             fold: 1,
             b: 1,
             layer: "relu".to_owned(),
             operator: "relu".to_owned(),
             channels: 64,
+            channel: None,
+            order: None,
             height: 112,
             width: 112,
-            reduce: crate::engine::Reduce::Mean,
+            reduce: "mean".to_owned(),
+            colormap: Colormap::Viridis,
             low: 0.0,
             high: 1.93,
             mean: 0.4,
             std: 0.3,
             zeros: 0.21,
             non_finite: 0,
+            flags: vec![],
         };
         Manifest {
             schema: SCHEMA,
@@ -237,18 +350,30 @@ pub(crate) mod tests {
             model: "example".to_owned(),
             options: Options {
                 layers: "auto".to_owned(),
-                reduce: crate::engine::Reduce::Mean,
-                colormap: crate::colormap::Colormap::Viridis,
-                interpolation: crate::picture::Interpolation::Bilinear,
+                reduce: "mean".to_owned(),
+                scale: "map".to_owned(),
+                clip: 0.0,
+                view: vec![View::Heat],
+                alpha: 0.5,
+                legend: false,
+                grid_order: Order::Channel,
+                align_folds: false,
+                consensus: false,
+                deterministic: false,
+                colormap: Colormap::Auto,
+                interpolation: Interpolation::Bilinear,
                 size: "input".to_owned(),
                 input_size: [224, 224],
-                resize: crate::bundle::ResizeRule::Stretch,
+                resize: ResizeRule::Stretch,
                 mean: vec![0.5; 3],
                 std: vec![0.5; 3],
             },
             folds: vec![],
             images: vec![],
             pictures: files.iter().map(picture).collect(),
+            sheets: vec![],
+            consensus: vec![],
+            agreement: vec![],
             failed: vec![],
         }
     }

@@ -1,8 +1,73 @@
 //! What is computed from a map: plain arithmetic on f32 arrays.
 
 use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
 
 use crate::engine::Reduce;
+
+/// What makes a map one that shows nothing, or not all.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    EnumString,
+    VariantNames,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Flag {
+    /// Some values are NaN.
+    Nan,
+    /// Some values are infinite.
+    Inf,
+    /// All values are zero.
+    Dead,
+    /// The values differ by less than 1e-6 of their magnitude, and are not all zero.
+    Constant,
+}
+
+impl Flag {
+    /// Whether it speaks of values that are no numbers.
+    pub fn is_no_number(self) -> bool {
+        matches!(self, Flag::Nan | Flag::Inf)
+    }
+}
+
+/// A range below this part of the largest magnitude is rounding, not structure: f32
+/// has 24 bits, and a sum of many terms keeps about 20 of them.
+const CONSTANT_BELOW: f32 = 1e-6;
+
+/// What is to be said of a map. A map of one pixel is never constant: it has nothing
+/// to differ from.
+pub fn flags(map: ArrayView2<'_, f32>) -> Vec<Flag> {
+    let found = statistics(map);
+    let mut flags = Vec::new();
+    if map.iter().any(|value| value.is_nan()) {
+        flags.push(Flag::Nan);
+    }
+    if map.iter().any(|value| value.is_infinite()) {
+        flags.push(Flag::Inf);
+    }
+    let magnitude = found.min.abs().max(found.max.abs());
+    if found.non_finite == 0 && magnitude == 0.0 {
+        flags.push(Flag::Dead);
+    } else if map.len() - found.non_finite > 1
+        && found.max - found.min <= CONSTANT_BELOW * magnitude
+    {
+        flags.push(Flag::Constant);
+    }
+    flags
+}
 
 /// A map's figures, as the manifest has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +115,10 @@ pub fn reduce(channels: ArrayView3<'_, f32>, how: Reduce) -> Array2<f32> {
         Reduce::Mean => values.sum() / count,
         Reduce::Max => values.iter().copied().fold(f32::NEG_INFINITY, max),
         Reduce::L2 => values.iter().map(|value| value * value).sum::<f32>().sqrt(),
+        Reduce::Std => {
+            let mean = values.sum() / count;
+            (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt()
+        }
     })
 }
 
@@ -75,12 +144,25 @@ mod tests {
     }
 
     #[test]
+    fn maps_that_show_nothing_are_flagged() {
+        let flags = |map| super::flags(Array2::from_shape_vec((1, 2), map).expect("a map").view());
+        assert_eq!(flags(vec![0.0, 0.0]), [Flag::Dead]);
+        assert_eq!(flags(vec![5.0, 5.0]), [Flag::Constant]);
+        assert_eq!(flags(vec![5.0, 5.000_001]), [Flag::Constant]);
+        assert_eq!(flags(vec![5.0, 5.0001]), []);
+        assert_eq!(flags(vec![f32::NAN, 1.0]), [Flag::Nan]);
+        assert_eq!(flags(vec![f32::NAN, f32::NEG_INFINITY]), [Flag::Nan, Flag::Inf]);
+        assert_eq!(super::flags(arr2(&[[3.0]]).view()), []);
+    }
+
+    #[test]
     fn reductions_follow_their_definitions() {
         let channels = arr3(&[[[3.0, -1.0]], [[4.0, f32::NAN]]]);
         assert_eq!(reduce(channels.view(), Reduce::Mean)[[0, 0]], 3.5);
         assert_eq!(reduce(channels.view(), Reduce::Max)[[0, 0]], 4.0);
         assert_eq!(reduce(channels.view(), Reduce::L2)[[0, 0]], 5.0);
-        for how in [Reduce::Mean, Reduce::Max, Reduce::L2] {
+        assert_eq!(reduce(channels.view(), Reduce::Std)[[0, 0]], 0.5);
+        for how in [Reduce::Mean, Reduce::Max, Reduce::L2, Reduce::Std] {
             assert!(reduce(channels.view(), how)[[0, 1]].is_nan(), "{how:?}");
         }
     }

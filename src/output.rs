@@ -178,14 +178,18 @@ pub fn would_overwrite(out: &Path, input: &Path) -> bool {
     })
 }
 
-/// `a_b.png` or `a_b.npy`, in the folder or one below.
+/// A name that a run may give: `a_b.png`, `a_b.overlay.png`, `a_b.top2.npy`,
+/// `mean_b.png`, `sheet.png`, in the folder or one below.
 fn has_a_pictures_name(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    name.split_once('.').is_some_and(|(stem, ending)| {
-        matches!(ending, "png" | "npy")
-            && stem.split_once('_').is_some_and(|(a, b)| number(a) && number(b))
-    })
+    let numbered = |stem: &str| {
+        stem.split_once('_')
+            .is_some_and(|(a, b)| (number(a) || matches!(a, "mean" | "std")) && number(b))
+    };
+    let Some((stem, rest)) = name.split_once('.') else { return false };
+    let ending = rest.rsplit('.').next().unwrap_or(rest);
+    matches!(ending, "png" | "npy") && (numbered(stem) || name == "sheet.png")
 }
 
 /// A file that no one sees under its final name, readable to whom the umask allows.
@@ -333,11 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_b_names_are_taken_for_pictures() {
-        for name in ["1_1.png", "cat/12_3.npy"] {
+    fn only_names_that_a_run_gives_are_taken_for_pictures() {
+        for name in ["1_1.png", "cat/12_3.npy", "1_2.top3.overlay.png", "mean_4.png", "sheet.png"] {
             assert!(has_a_pictures_name(name), "{name}");
         }
-        for name in ["1_.png", "cat_1.png", "1_1.jpg", "1_1"] {
+        for name in ["1_.png", "cat_1.png", "1_1.jpg", "1_1", "my_sheet.png"] {
             assert!(!has_a_pictures_name(name), "{name}");
         }
     }

@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use crate::args::{InputArgs, RenderArgs};
 use crate::bundle::{Input, Model};
 use crate::colormap::Colormap;
-use crate::engine::{Engine, InputShape, Network, Reduce};
+use crate::engine::{Engine, InputShape, Network};
 use crate::error::Error;
 use crate::images;
 use crate::layers::Choice;
 use crate::manifest::{self, Manifest};
+use crate::maps::Flag;
 use crate::output::{self, Folder};
-use crate::picture::{Interpolation, Size};
+use crate::picture::grid::Order;
+use crate::picture::{Interpolation, Size, View};
+use crate::reduction::Reduction;
+use crate::scale::Scale;
 
 /// The side of the input where nothing says otherwise.
 const DEFAULT_SIDE: usize = 224;
@@ -36,7 +40,29 @@ pub struct Plan {
     /// Which layers.
     pub layers: Choice,
     /// How channels become a map.
-    pub reduce: Reduce,
+    pub reduce: Reduction,
+    /// Which maps share their black and white.
+    pub scale: Scale,
+    /// Percent of the values at either end that go over into black and white.
+    pub clip: f32,
+    /// What is drawn, each once.
+    pub views: Vec<View>,
+    /// The heatmap's share of an overlay.
+    pub alpha: f32,
+    /// Whether a colour bar stands below each picture.
+    pub legend: bool,
+    /// The order of a grid's channels.
+    pub grid_order: Order,
+    /// Whether grids give matching channels of all folds the same place.
+    pub align_folds: bool,
+    /// Whether the folds' mean and deviation are drawn.
+    pub consensus: bool,
+    /// Whether the run is the one documented configuration.
+    pub deterministic: bool,
+    /// What makes the run fail.
+    pub fail_on: Vec<Flag>,
+    /// Whether sheets are shown in the terminal.
+    pub preview: bool,
     /// The colours.
     pub colormap: Colormap,
     /// The pictures' size.
@@ -101,6 +127,17 @@ impl Plan {
             images: name_images(files, &args.out)?,
             layers: args.layers.clone(),
             reduce: args.reduce,
+            scale: args.scale,
+            clip: args.clip,
+            views: views(args)?,
+            alpha: args.alpha,
+            legend: args.legend,
+            grid_order: args.grid_order,
+            align_folds: args.align_folds,
+            consensus: args.consensus,
+            deterministic: args.deterministic,
+            fail_on: args.fail_on.clone(),
+            preview: args.preview,
             colormap: args.colormap,
             size: args.size,
             interpolation: args.interpolation,
@@ -108,6 +145,18 @@ impl Plan {
             raw: args.raw,
             force: args.force,
         })
+    }
+
+    /// Whether every picture can be drawn as soon as its layer has run, without
+    /// waiting for the other images and folds.
+    pub fn is_local(&self) -> bool {
+        let waits = self.consensus || self.align_folds || self.wants_sheets();
+        self.scale.is_local() && !waits
+    }
+
+    /// Whether sheets are drawn, to be written or to be shown.
+    pub fn wants_sheets(&self) -> bool {
+        self.preview || self.views.contains(&View::Sheet)
     }
 
     /// Checks that the output folder would not be mixed with something else.
@@ -138,7 +187,16 @@ impl Plan {
             model: self.model.name.clone(),
             options: manifest::Options {
                 layers: self.layers.to_string(),
-                reduce: self.reduce,
+                reduce: self.reduce.to_string(),
+                scale: self.scale.to_string(),
+                clip: self.clip,
+                view: self.views.clone(),
+                alpha: self.alpha,
+                legend: self.legend,
+                grid_order: self.grid_order,
+                align_folds: self.align_folds,
+                consensus: self.consensus,
+                deterministic: self.deterministic,
                 colormap: self.colormap,
                 interpolation: self.interpolation,
                 size: self.size.to_string(),
@@ -150,9 +208,35 @@ impl Plan {
             folds: self.model.folds.iter().map(fold).collect(),
             images: self.images.iter().map(image).collect(),
             pictures: Vec::new(),
+            sheets: Vec::new(),
+            consensus: Vec::new(),
+            agreement: Vec::new(),
             failed: Vec::new(),
         }
     }
+}
+
+/// The views, each once, if the other flags fit them.
+fn views(args: &RenderArgs) -> Result<Vec<View>, Error> {
+    let mut views: Vec<View> = Vec::new();
+    for view in &args.view {
+        if !views.contains(view) {
+            views.push(*view);
+        }
+    }
+    if args.align_folds && !views.contains(&View::Grid) {
+        return Err(Error::usage_hint(
+            "--align-folds orders the tiles of grids, and no grid is drawn",
+            "add --view grid",
+        ));
+    }
+    if args.consensus && matches!(args.reduce, Reduction::Top(_)) {
+        return Err(Error::usage_hint(
+            "--consensus needs one map a layer, and top:K gives K of other channels",
+            "take another --reduce, e.g. mean",
+        ));
+    }
+    Ok(views)
 }
 
 /// A path as text for people and JSON, `/` between folders on every system.

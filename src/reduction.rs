@@ -41,9 +41,10 @@ impl FromStr for Reduction {
             Some(("channel", channel)) => number(channel).map(Reduction::Channel),
             Some(("top", count)) => number(count).map(Reduction::Top),
             None if text == "pca" => Ok(Reduction::Pca),
-            _ => text.parse().map(Reduction::Whole).map_err(|_| {
-                "it is one of mean, max, l2, std, pca, channel:N, top:K".to_owned()
-            }),
+            _ => text
+                .parse()
+                .map(Reduction::Whole)
+                .map_err(|_| "it is one of mean, max, l2, std, pca, channel:N, top:K".to_owned()),
         }
     }
 }
@@ -165,7 +166,8 @@ fn first_component(channels: ArrayView3<'_, f32>) -> Array2<f32> {
 /// The unit eigenvector of the largest eigenvalue of a symmetric matrix, and the value.
 fn largest_eigenvector(matrix: &Array2<f64>) -> (Array1<f64>, f64) {
     let size = matrix.nrows();
-    let eigen = SymmetricEigen::new(DMatrix::from_fn(size, size, |row, column| matrix[[row, column]]));
+    let eigen =
+        SymmetricEigen::new(DMatrix::from_fn(size, size, |row, column| matrix[[row, column]]));
     let largest = eigen.eigenvalues.imax();
     (eigen.eigenvectors.column(largest).iter().copied().collect(), eigen.eigenvalues[largest])
 }
@@ -199,8 +201,10 @@ mod tests {
     fn pca_is_the_same_from_either_side_and_agrees_with_the_mean() {
         // Rank one: every channel is a multiple of one pattern.
         let pattern = [0.0, 1.0, 4.0, 2.0, 3.0, 1.0];
-        let wide = Array3::from_shape_fn((3, 2, 3), |(c, y, x)| (c + 1) as f32 * pattern[y * 3 + x]);
-        let tall = Array3::from_shape_fn((9, 2, 3), |(c, y, x)| (c + 1) as f32 * pattern[y * 3 + x]);
+        let wide =
+            Array3::from_shape_fn((3, 2, 3), |(c, y, x)| (c + 1) as f32 * pattern[y * 3 + x]);
+        let tall =
+            Array3::from_shape_fn((9, 2, 3), |(c, y, x)| (c + 1) as f32 * pattern[y * 3 + x]);
         for channels in [wide, tall] {
             let norm = (1..=channels.dim().0).map(|c| (c * c) as f32).sum::<f32>().sqrt();
             let parts = Reduction::Pca.apply(channels.view());

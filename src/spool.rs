@@ -80,7 +80,8 @@ mod tests {
     fn arrays_come_back_in_any_order() {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = Spool::new(folder.path()).expect("a spool");
-        let array = |seed: usize| Array3::from_shape_fn((2, seed, 3), |(c, y, x)| (c + y + x) as f32);
+        let array =
+            |seed: usize| Array3::from_shape_fn((2, seed, 3), |(c, y, x)| (c + y + x) as f32);
         let tickets: Vec<Ticket> =
             (1..5).map(|seed| spool.put(&array(seed)).expect("room")).collect();
         for (seed, ticket) in (1..5).zip(tickets).rev() {

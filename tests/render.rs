@@ -1,4 +1,5 @@
 //! `actviz render` on the fake engine: plan, folds, files, manifest, failures.
+#![allow(clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

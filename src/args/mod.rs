@@ -4,6 +4,8 @@
 
 mod render;
 
+use std::path::PathBuf;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use strum::VariantNames;
@@ -26,6 +28,7 @@ Examples:
   actviz render --model resnet50 --folds 3           30 heatmaps in ./actviz-out
   actviz render --model 'runs/fold_{fold}.pt' cat.png
   actviz layers --model resnet50                     what can be seen in a network
+  actviz show actviz-out/1_3.png                     what a picture says of itself
   actviz doctor                                      is this machine set up?
 
 Exit codes: 0 done; 1 a negative answer, or some images failed and the rest were
@@ -59,6 +62,8 @@ pub enum Command {
     Render(Box<RenderArgs>),
     /// List the activation layers of a network
     Layers(LayersArgs),
+    /// Print what a picture carries: model, fold, layer, scale, versions, hashes
+    Show(ShowArgs),
     /// Check what this machine has: libtorch, devices, bundles
     Doctor(DoctorArgs),
 }
@@ -152,6 +157,21 @@ Exits with 1 if something that is there is broken, e.g. a bundle's file that is
 not the one its model.json names.")]
 pub struct DoctorArgs {
     /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `actviz show`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  actviz show actviz-out/1_3.png
+  actviz show --json out/*.png | jq -r '.[].picture.layer'")]
+pub struct ShowArgs {
+    /// Pictures that actviz made
+    #[arg(value_name = "FILE.png", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print JSON: one document for one file, a list for several
     #[arg(long)]
     pub json: bool,
 }

@@ -6,9 +6,12 @@ use clap::Args;
 
 use super::{InputArgs, ModelArgs, RunArgs, one_of};
 use crate::colormap::Colormap;
-use crate::engine::Reduce;
 use crate::layers::Choice;
-use crate::picture::{Interpolation, Size};
+use crate::maps::Flag;
+use crate::picture::grid::Order;
+use crate::picture::{Interpolation, Size, View};
+use crate::reduction::Reduction;
+use crate::scale::Scale;
 
 /// `actviz render`
 #[derive(Debug, Args)]
@@ -16,13 +19,15 @@ use crate::picture::{Interpolation, Size};
 Examples:
   actviz render --model resnet50 --folds 3
   actviz render --model cnn9 --layers all --colormap magma -o out photo.jpg
+  actviz render --model resnet50 --scale folds --view heat,overlay,sheet --legend
   actviz render --model 'runs/fold_{fold}.pt' --folds 5 --raw photos/*.png
   actviz render --model net.pt --layers 'layer1.*,12' --size 512 @list.txt
   find photos -name '*.jpg' | actviz render --model resnet50 -o out -
 
 Files: a_b.png, a = fold, b = position of the layer in the chosen list, both from
 1; in OUT for one image, in OUT/IMAGE'S NAME/ for several. OUT/manifest.json says
-which layer each picture shows, and the values at the ends of its colours.")]
+which layer each picture shows, and the values at the ends of its colours; so does
+`actviz show FILE.png`.")]
 pub struct RenderArgs {
     /// Pictures: files, folders, globs, @LIST (a file of paths, one a line), or -
     /// (the same on stdin); default: the bundle's sample
@@ -38,10 +43,47 @@ pub struct RenderArgs {
     /// list of names, globs and numbers as `actviz layers` prints them
     #[arg(short, long, value_name = "CHOICE", default_value = "auto")]
     pub layers: Choice,
-    /// How a layer's channels become one map
-    #[arg(long, value_name = "HOW", default_value_t, value_parser = one_of::<Reduce>())]
-    pub reduce: Reduce,
-    /// The colours
+    /// How a layer's channels become one map: mean, max, l2, std, pca (the first
+    /// principal component), channel:N (from 1), or top:K (the K most active channels,
+    /// each a picture of its own: a_b.top1.png ...)
+    #[arg(long, value_name = "HOW", default_value_t)]
+    pub reduce: Reduction,
+    /// Which pictures share their black and white: map (none), layer (all images of a
+    /// layer), folds (all images and folds of a layer), or fixed:LOW,HIGH
+    #[arg(long, value_name = "WHICH", default_value_t, allow_hyphen_values = true)]
+    pub scale: Scale,
+    /// Let this percentage of the values at either end go over into black and white
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub clip: f32,
+    /// What to draw, several at once: heat (a_b.png), overlay (over the input,
+    /// a_b.overlay.png), grid (every channel, a_b.grid.png), sheet (all layers x folds
+    /// of an image, sheet.png)
+    #[arg(
+        long,
+        value_name = "VIEW,..",
+        value_delimiter = ',',
+        default_value = "heat",
+        value_parser = one_of::<View>()
+    )]
+    pub view: Vec<View>,
+    /// How much of an overlay is heatmap, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    pub alpha: f32,
+    /// Set a colour bar with its values below each picture
+    #[arg(long)]
+    pub legend: bool,
+    /// The order of a grid's channels: their own, or the most active first
+    #[arg(long, value_name = "ORDER", default_value_t, value_parser = one_of::<Order>())]
+    pub grid_order: Order,
+    /// In grids, give matching channels of all folds the same place
+    #[arg(long)]
+    pub align_folds: bool,
+    /// Also draw the mean and the standard deviation over the folds, mean_b.png and
+    /// std_b.png, and record how far the folds agree
+    #[arg(long)]
+    pub consensus: bool,
+    /// The colours; auto takes viridis, or blue-red with zero in the middle where
+    /// values are below zero
     #[arg(long, value_name = "NAME", default_value_t, value_parser = one_of::<Colormap>())]
     pub colormap: Colormap,
     /// The pictures' size: input (the network's input), native (the layer's own
@@ -58,9 +100,19 @@ pub struct RenderArgs {
     /// The machine.
     #[command(flatten)]
     pub run: RunArgs,
+    /// Give the same bytes on every run, whatever else is in it: one thread, one image
+    /// at a time, one instruction set (docs/determinism.md)
+    #[arg(long)]
+    pub deterministic: bool,
     /// Also write each map as a_b.npy: f32, height x width, the layer's own values
     #[arg(long)]
     pub raw: bool,
+    /// Exit with 1 if a map is one of these: nan, inf, dead, constant
+    #[arg(long, value_name = "WHAT,..", value_delimiter = ',', value_parser = one_of::<Flag>())]
+    pub fail_on: Vec<Flag>,
+    /// Show the sheet in the terminal
+    #[arg(long)]
+    pub preview: bool,
     /// Print what was done as one JSON document: the manifest
     #[arg(long)]
     pub json: bool,
@@ -71,4 +123,18 @@ pub struct RenderArgs {
     /// replaced, files of others are kept
     #[arg(long)]
     pub force: bool,
+}
+
+fn percent(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..50.0).contains(&percent) => Ok(percent),
+        _ => Err("it is a number from 0 to below 50".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("it is a number from 0 to 1".to_owned()),
+    }
 }

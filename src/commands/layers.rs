@@ -36,7 +36,7 @@ struct Row {
 /// Opens every fold, checks that all have the same layers, and lists them.
 ///
 /// # Errors
-/// Those of the engine; [`Error::FoldsDiffer`].
+/// Those of the engine; [`crate::error::Error::FoldsDiffer`].
 pub fn run(
     args: &LayersArgs,
     model: &Model,

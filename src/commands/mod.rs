@@ -3,11 +3,13 @@
 pub mod doctor;
 pub mod layers;
 pub mod render;
+pub mod show;
 
 use std::io::{self, Write};
 
 use crate::args::{Cli, Command, RunArgs};
 use crate::bundle::Model;
+use crate::deterministic;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::plan::Plan;
@@ -28,12 +30,16 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
+            if plan.deterministic && !deterministic::is_pinned() {
+                return Ok(deterministic::run_pinned()?);
+            }
             render::run(&args, &plan, engine(&args.run)?.as_ref(), &mut talk, stdout)
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
             layers::run(&args, &model, engine(&args.run)?.as_ref(), stdout)
         }
+        Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }
 }

@@ -77,6 +77,7 @@ fn reduced(tensor: &Tensor, reduce: Reduce) -> Result<Tensor, TchError> {
     match reduce {
         Reduce::Mean => tensor.f_mean_dim(1i64, true, Kind::Float),
         Reduce::Max => tensor.f_amax(1i64, true)?.f_to_kind(Kind::Float),
+        Reduce::Std => tensor.f_to_kind(Kind::Float)?.f_std_dim(1i64, false, true),
         Reduce::L2 => tensor.f_linalg_norm(2.0, 1i64, true, Kind::Float),
     }
 }

@@ -37,7 +37,6 @@ unsafe extern "C" {
     fn actviz_node_at(network: *const RawNetwork, index: usize) -> RawNode;
     fn actviz_input_channels(network: *const RawNetwork) -> i64;
     fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
-    fn actviz_set_channels_last(network: *mut RawNetwork, channels_last: i32) -> *mut c_char;
     fn actviz_run(
         network: *mut RawNetwork,
         input: *const c_void,
@@ -151,12 +150,6 @@ impl Handle {
     pub fn is_data_dependent(&self) -> bool {
         // SAFETY: the network lives as long as `self`.
         unsafe { actviz_is_data_dependent(self.0.as_ptr()) != 0 }
-    }
-
-    /// Chooses how images lie in memory.
-    pub fn set_channels_last(&mut self, last: bool) -> Result<(), String> {
-        // SAFETY: the network lives as long as `self`, which is borrowed mutably.
-        check(unsafe { actviz_set_channels_last(self.0.as_ptr(), i32::from(last)) })
     }
 
     /// Runs the network on images (N, C, H, W) and returns the tensors of its result.

@@ -779,7 +779,6 @@ struct actviz_network {
   Code code;
   std::vector<IValue> other_arguments;
   at::Device device;
-  bool channels_last = false;
   std::vector<Site> sites;
   std::vector<actviz_node> nodes;
   int64_t input_channels = 0;
@@ -806,24 +805,10 @@ struct actviz_network {
     code = Code(graph, "forward");
   }
 
-  void set_channels_last(bool last) {
-    at::NoGradGuard no_gradients;
-    const auto format = last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-    for_each_node(graph->block(), [&](Node* node) {
-      if (is_tensor_constant(node) && node->t(attr::value).dim() == 4) {
-        node->t_(attr::value, node->t(attr::value).contiguous(format));
-      }
-    });
-    code = Code(graph, "forward");
-    channels_last = last;
-  }
-
   IValue run(const at::Tensor& input, bool with_gradients, const Sink& sink) {
     c10::InferenceMode inference(!with_gradients);
     at::AutoGradMode gradients(with_gradients);
-    const auto format =
-        channels_last && input.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-    at::Tensor image = input.to(device).contiguous(format);
+    at::Tensor image = input.to(device).contiguous();
     // A network may begin with an in-place operator: the caller's tensor is not ours.
     if (image.is_same(input)) {
       image = image.clone();
@@ -898,10 +883,6 @@ int64_t actviz_input_channels(const actviz_network* network) noexcept {
 
 int32_t actviz_is_data_dependent(const actviz_network* network) noexcept {
   return network->data_dependent ? 1 : 0;
-}
-
-char* actviz_set_channels_last(actviz_network* network, int32_t channels_last) noexcept {
-  return guarded([&] { network->set_channels_last(channels_last != 0); });
 }
 
 char* actviz_run(

@@ -54,10 +54,6 @@ int64_t actviz_input_channels(const actviz_network* network) noexcept;
 // one batch would decide for each other.
 int32_t actviz_is_data_dependent(const actviz_network* network) noexcept;
 
-// Lays images out with the channels last (nonzero) or first in memory. Numbers stay
-// the same; which one is faster depends on the network and the batch.
-char* actviz_set_channels_last(actviz_network* network, int32_t channels_last) noexcept;
-
 // Runs the network on `input` (N, C, H, W), which it leaves as it is. `tap` is called
 // on this thread, during the run, once for every executed activation, in order;
 // `output` afterwards, for every tensor in the result. A tensor given to `tap` may be

@@ -1,0 +1,60 @@
+//! What a picture carries inside itself: enough to know, without its manifest, what
+//! it shows and where it comes from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Consensus, Fold, Image, Manifest, Options, Picture};
+
+/// The JSON in a picture's text chunk. It holds no time and no machine's name: the
+/// same command gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// The version of this shape: the manifest's.
+    pub schema: u32,
+    /// The version of actviz.
+    pub actviz: String,
+    /// The version of libtorch.
+    pub libtorch: String,
+    /// The device.
+    pub device: String,
+    /// Threads that one operator of the network may use.
+    pub threads: usize,
+    /// The model's name.
+    pub model: String,
+    /// The networks that the picture speaks of.
+    pub folds: Vec<Fold>,
+    /// The image.
+    pub image: Image,
+    /// Every option that changes a pixel.
+    pub options: Options,
+    /// The manifest's entry of a picture of one layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
+    /// The manifest's entry of a picture of all folds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consensus: Option<Consensus>,
+}
+
+impl About {
+    /// What is common to all pictures of one image and these folds.
+    pub fn new(run: &Manifest, folds: &[Fold], image: Image) -> About {
+        About {
+            schema: run.schema,
+            actviz: run.actviz.clone(),
+            libtorch: run.libtorch.clone(),
+            device: run.device.clone(),
+            threads: run.threads,
+            model: run.model.clone(),
+            folds: folds.to_vec(),
+            image,
+            options: run.options.clone(),
+            picture: None,
+            consensus: None,
+        }
+    }
+
+    /// The text that goes into the file.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,116 @@
+//! Every channel of a layer as a tile of one picture.
+
+use ndarray::{ArrayView3, Axis};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
+
+use super::{Interpolation, Rgb, heat};
+use crate::colormap::Table;
+use crate::maps;
+use crate::scale::Range;
+
+/// The order of a grid's channels.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    EnumString,
+    VariantNames,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Order {
+    /// Their own.
+    #[default]
+    Channel,
+    /// The most active first, by mean magnitude.
+    Activity,
+}
+
+/// Tiles in a row.
+pub const A_ROW: usize = 16;
+/// Pixels between tiles.
+const GAP: usize = 1;
+/// What is between tiles and behind the last row.
+const PAPER: [u8; 3] = [255, 255, 255];
+/// The longer side of a tile: small maps grow to the first, large ones shrink to the
+/// second.
+const SIDES: (usize, usize) = (16, 64);
+
+/// The tiles' size for maps of this size (width, height): small ones enlarged by a
+/// whole factor, so that their pixels stay squares; large ones made smaller.
+pub fn tile_size((width, height): (usize, usize)) -> (usize, usize) {
+    let longer = width.max(height).max(1);
+    if longer < SIDES.0 {
+        let factor = SIDES.0.div_ceil(longer);
+        return (width * factor, height * factor);
+    }
+    let shown = longer.min(SIDES.1);
+    let scaled = |side: usize| ((side * shown + longer / 2) / longer).max(1);
+    (scaled(width), scaled(height))
+}
+
+/// Draws the channels (channels x height x width) in `order` (numbers from 1), 16 a
+/// row; all share one range. The last row is kept when it is not full.
+pub fn grid(channels: ArrayView3<'_, f32>, order: &[usize], range: Range, table: &Table) -> Rgb {
+    let (_, height, width) = channels.dim();
+    let (tile_width, tile_height) = tile_size((width, height));
+    let columns = order.len().clamp(1, A_ROW);
+    let rows = order.len().div_ceil(A_ROW);
+    let mut page =
+        Rgb::filled(columns * (tile_width + GAP) + GAP, rows * (tile_height + GAP) + GAP, PAPER);
+    let interpolation = match width.max(height) < SIDES.0 {
+        true => Interpolation::Nearest,
+        false => Interpolation::Bilinear,
+    };
+    for (place, channel) in order.iter().enumerate() {
+        let map = channels.index_axis(Axis(0), channel - 1);
+        // Channels that are dead or constant are the rule in a grid: their colour says
+        // it. Only what is no number is marked.
+        let flags = maps::flags(map);
+        let marks: Vec<_> = flags.into_iter().filter(|flag| flag.is_no_number()).collect();
+        let scaled = range.apply(map);
+        let size = (tile_width, tile_height);
+        let tile = heat(map, scaled.view(), &marks, size, interpolation, table);
+        let (row, column) = (place / A_ROW, place % A_ROW);
+        page.paste(&tile, GAP + column * (tile_width + GAP), GAP + row * (tile_height + GAP));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::colormap::Colormap;
+
+    #[test]
+    fn the_last_row_is_kept_and_tiles_follow_the_order() {
+        let channels = Array3::from_shape_fn((18, 20, 20), |(c, _, _)| c as f32);
+        let order: Vec<usize> = (1..=18).rev().collect();
+        let table = Colormap::Gray.table();
+        let page = grid(channels.view(), &order, Range { low: 0.0, high: 17.0 }, &table);
+        assert_eq!((page.width, page.height), (16 * 21 + 1, 2 * 21 + 1));
+        assert_eq!(page.get(5, 5), [255; 3]);
+        assert_eq!(page.get(16 * 21 - 5, 5), [30; 3]);
+        assert_eq!((page.get(5, 26), page.get(26, 26), page.get(47, 26)), ([15; 3], [0; 3], PAPER));
+    }
+
+    #[test]
+    fn small_maps_grow_by_whole_factors_and_large_ones_shrink() {
+        assert_eq!(tile_size((7, 7)), (21, 21));
+        assert_eq!(tile_size((1, 1)), (16, 16));
+        assert_eq!(tile_size((32, 16)), (32, 16));
+        assert_eq!(tile_size((112, 56)), (64, 32));
+    }
+}

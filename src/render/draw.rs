@@ -1,0 +1,261 @@
+//! Looks -> pictures, as files with their entries.
+
+use std::collections::HashMap;
+
+use ndarray::Array2;
+
+use super::look::{Look, Seen};
+use super::ranges::{Kind, Ranges};
+use crate::about::About;
+use crate::bundle::Input;
+use crate::colormap::{Colormap, Table};
+use crate::error::Error;
+use crate::input;
+use crate::manifest::{Fold, Image, Manifest, Picture};
+use crate::maps;
+use crate::output::Folder;
+use crate::picture::grid::{self, Order};
+use crate::picture::sheet::Cell;
+use crate::picture::{Rgb, View, heat, legend, overlay, png};
+use crate::plan::Plan;
+use crate::reduction;
+use crate::scale::Range;
+use crate::spool::Spool;
+
+/// All that drawing needs to know of a run.
+pub(super) struct Draw<'a> {
+    pub plan: &'a Plan,
+    pub run: &'a Manifest,
+    pub input: &'a Input,
+    pub folder: &'a Folder,
+    pub spool: &'a Spool,
+    pub ranges: &'a Ranges,
+    /// The grids' order of channels by (fold, b), where the folds are aligned.
+    pub orders: &'a HashMap<(usize, usize), Vec<usize>>,
+    /// The images' digests.
+    pub sha256: &'a [Option<String>],
+}
+
+/// A map with the colours that it is drawn in.
+pub(super) struct Coloured {
+    pub colormap: Colormap,
+    pub range: Range,
+    pub table: Table,
+    pub heat: Rgb,
+}
+
+impl Draw<'_> {
+    /// Draws and writes every view of a look.
+    pub fn look(&self, look: &Look) -> Result<Vec<Picture>, Error> {
+        let mut pictures = Vec::new();
+        for part in &look.parts {
+            let map = part.map(self.spool)?;
+            let mut raw = None;
+            if self.plan.raw {
+                let name = self.file(look, part.rank, "", "npy");
+                let bytes = npy(&map).map_err(|e| self.unwritable(&name, &e))?;
+                self.folder.write(&name, &bytes)?;
+                raw = Some(name);
+            }
+            for view in &self.plan.views {
+                let (suffix, picture) = match view {
+                    View::Heat => ("", self.coloured(look, &map)),
+                    View::Overlay => (".overlay", self.overlaid(look, &map)?),
+                    View::Grid | View::Sheet => continue,
+                };
+                let mut entry = self.entry(look, part, &map, &picture);
+                entry.file = self.file(look, part.rank, suffix, "png");
+                entry.view = *view;
+                entry.raw = raw.clone();
+                pictures.push(self.write(look, entry, &picture)?);
+            }
+        }
+        if let (Some(channels), true) = (&look.channels, self.plan.views.contains(&View::Grid)) {
+            let channels = channels.get(self.spool)?;
+            pictures.push(self.grid(look, &channels)?);
+        }
+        Ok(pictures)
+    }
+
+    /// The heatmap of a map and its colours.
+    pub fn coloured(&self, look: &Look, map: &Array2<f32>) -> Coloured {
+        let own = map.iter().copied();
+        let range = self.ranges.of((look.fold, look.b), Kind::Map, own);
+        self.in_colours(map, range, self.plan.colormap, self.size(map))
+    }
+
+    /// A map in the colours for this range.
+    pub fn in_colours(
+        &self,
+        map: &Array2<f32>,
+        range: Range,
+        colormap: Colormap,
+        size: (usize, usize),
+    ) -> Coloured {
+        let (colormap, range) = colormap.for_range(range);
+        let table = colormap.table();
+        let (flags, scaled) = (maps::flags(map.view()), range.apply(map.view()));
+        let how = self.plan.interpolation;
+        let heat = heat(map.view(), scaled.view(), &flags, size, how, &table);
+        Coloured { colormap, range, table, heat }
+    }
+
+    /// The size of a map's picture, width and height.
+    pub fn size(&self, map: &Array2<f32>) -> (usize, usize) {
+        self.plan.size.of((map.ncols(), map.nrows()), (self.input.width, self.input.height))
+    }
+
+    fn overlaid(&self, look: &Look, map: &Array2<f32>) -> Result<Coloured, Error> {
+        let coloured = self.coloured(look, map);
+        let path = &self.plan.images[look.image].path;
+        let under = input::shown(path, self.input, self.size(map))?;
+        let heat = overlay::overlay(&coloured.heat, &under, self.plan.alpha);
+        Ok(Coloured { heat, ..coloured })
+    }
+
+    fn grid(&self, look: &Look, channels: &ndarray::Array3<f32>) -> Result<Picture, Error> {
+        let all = channels.iter().copied();
+        let range = self.ranges.of((look.fold, look.b), Kind::Grid, all);
+        let (colormap, range) = self.plan.colormap.for_range(range);
+        let table = colormap.table();
+        let aligned = self.orders.get(&(look.fold, look.b)).cloned();
+        let order = aligned.or_else(|| {
+            (self.plan.grid_order == Order::Activity)
+                .then(|| reduction::most_active(channels.view()))
+        });
+        let own: Vec<usize> = (1..=channels.dim().0).collect();
+        let heat = grid::grid(channels.view(), order.as_ref().unwrap_or(&own), range, &table);
+        let flat = channels.view().into_shape_with_order((1, channels.len()));
+        let flat = flat.map(|flat| flat.to_owned()).unwrap_or_default();
+        let part = &look.parts[0];
+        let mut entry =
+            self.entry(look, part, &flat, &Coloured { colormap, range, table, heat: heat.clone() });
+        entry.file = self.file(look, 0, ".grid", "png");
+        entry.view = View::Grid;
+        (entry.height, entry.width) = (channels.dim().1, channels.dim().2);
+        (entry.channel, entry.order) = (None, order);
+        // Dead channels are the rule; only what is no number is worth a word.
+        entry.flags.retain(|flag| flag.is_no_number());
+        self.write(look, entry, &Coloured { colormap, range, table, heat })
+    }
+
+    /// `NAME/a_b.SUFFIX.png`
+    fn file(&self, look: &Look, rank: usize, suffix: &str, ending: &str) -> String {
+        let prefix = &self.plan.images[look.image].prefix;
+        let rank = if rank > 0 { format!(".top{rank}") } else { String::new() };
+        format!("{prefix}{}_{}{rank}{suffix}.{ending}", look.fold, look.b)
+    }
+
+    fn entry(&self, look: &Look, part: &Seen, map: &Array2<f32>, drawn: &Coloured) -> Picture {
+        let found = maps::statistics(map.view());
+        Picture {
+            channel: part.channel,
+            height: map.nrows(),
+            width: map.ncols(),
+            colormap: drawn.colormap,
+            low: drawn.range.low,
+            high: drawn.range.high,
+            mean: found.mean,
+            std: found.std,
+            zeros: found.zeros,
+            non_finite: found.non_finite,
+            flags: maps::flags(map.view()),
+            ..blank(self.plan, look)
+        }
+    }
+
+    fn write(&self, look: &Look, entry: Picture, drawn: &Coloured) -> Result<Picture, Error> {
+        let fold = self.run.folds.iter().find(|fold| fold.fold == look.fold);
+        let folds: Vec<Fold> = fold.cloned().into_iter().collect();
+        let mut about = About::new(self.run, &folds, self.image(look.image));
+        let title = format!("fold {}  {}", look.fold, look.layer.name);
+        about.picture = Some(entry);
+        self.save(&about, drawn, &title, |about| about.picture.as_ref().map(|p| p.file.clone()))?;
+        Ok(about.picture.unwrap_or_else(|| blank(self.plan, look)))
+    }
+
+    /// Encodes and writes a picture, with its legend if that is wanted.
+    pub fn save(
+        &self,
+        about: &About,
+        drawn: &Coloured,
+        title: &str,
+        file: impl FnOnce(&About) -> Option<String>,
+    ) -> Result<(), Error> {
+        let name = file(about).unwrap_or_default();
+        let legend = self
+            .plan
+            .legend
+            .then(|| legend::with_legend(&drawn.heat, title, drawn.range, &drawn.table));
+        self.save_plain(&name, legend.as_ref().unwrap_or(&drawn.heat), &about.to_json())
+    }
+
+    /// Encodes and writes a picture as it is.
+    pub fn save_plain(&self, name: &str, picture: &Rgb, about: &str) -> Result<(), Error> {
+        let bytes = png::encode(picture, about).map_err(|error| self.unwritable(name, &error))?;
+        self.folder.write(name, &bytes)
+    }
+
+    /// The manifest's entry of an image.
+    pub fn image(&self, image: usize) -> Image {
+        Image {
+            sha256: self.sha256[image].clone().unwrap_or_default(),
+            ..self.run.images[image].clone()
+        }
+    }
+
+    /// The cell of a sheet.
+    pub fn cell(&self, look: &Look, size: (usize, usize)) -> Result<Option<Cell>, Error> {
+        let Some(part) = look.parts.first() else { return Ok(None) };
+        let map = part.map(self.spool)?;
+        let range = self.ranges.of((look.fold, look.b), Kind::Map, map.iter().copied());
+        let Coloured { heat, range, table, .. } =
+            self.in_colours(&map, range, self.plan.colormap, size);
+        Ok(Some(Cell { heat, range, table }))
+    }
+
+    fn unwritable(&self, name: &str, problem: &dyn std::fmt::Display) -> Error {
+        let source = std::io::Error::other(problem.to_string());
+        Error::io("encode", &self.plan.out.join(name))(source)
+    }
+}
+
+/// The manifest's entry, as far as it is known before the network runs.
+pub(super) fn blank(plan: &Plan, look: &Look) -> Picture {
+    let (channels, height, width) = match look.layer.shape[..] {
+        [channels, height, width] if look.layer.is_spatial() => (channels, height, width),
+        _ => (1, 0, 0),
+    };
+    Picture {
+        file: format!("{}{}_{}.png", plan.images[look.image].prefix, look.fold, look.b),
+        raw: None,
+        view: View::Heat,
+        image: look.image,
+        fold: look.fold,
+        b: look.b,
+        layer: look.layer.name.clone(),
+        operator: look.layer.operator.clone(),
+        channels,
+        channel: None,
+        order: None,
+        height,
+        width,
+        reduce: plan.reduce.to_string(),
+        colormap: plan.colormap,
+        low: 0.0,
+        high: 0.0,
+        mean: 0.0,
+        std: 0.0,
+        zeros: 0.0,
+        non_finite: 0,
+        flags: Vec::new(),
+    }
+}
+
+/// A map as the bytes of a NumPy file.
+fn npy(map: &Array2<f32>) -> Result<Vec<u8>, ndarray_npy::WriteNpyError> {
+    use ndarray_npy::WriteNpyExt;
+    let mut bytes = Vec::new();
+    map.write_npy(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,92 @@
+//! What was seen: the maps of one layer of one fold for one image.
+
+use std::borrow::Cow;
+
+use ndarray::{Array2, Array3, Axis};
+
+use crate::error::Error;
+use crate::layers::Layer;
+use crate::reduction::{Part, Reduction};
+use crate::spool::{Spool, Ticket};
+
+/// One layer of one fold for one image.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Position in the plan's images.
+    pub image: usize,
+    /// From 1.
+    pub fold: usize,
+    /// Position in the chosen layers, from 1.
+    pub b: usize,
+    pub layer: Layer,
+    pub parts: Vec<Seen>,
+    /// Every channel, if grids are drawn.
+    pub channels: Option<Held>,
+}
+
+/// One map of a layer.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// With `top:K` the rank from 1, else 0.
+    pub rank: usize,
+    /// The channel from 1, if the map is one channel.
+    pub channel: Option<usize>,
+    map: Held,
+}
+
+/// An array in memory, or on disk until the other folds have been seen.
+#[derive(Debug)]
+pub(super) enum Held {
+    Here(Array3<f32>),
+    There(Ticket),
+}
+
+impl Held {
+    /// The array (channels x height x width).
+    pub fn get<'a>(&'a self, spool: &Spool) -> Result<Cow<'a, Array3<f32>>, Error> {
+        match self {
+            Held::Here(array) => Ok(Cow::Borrowed(array)),
+            Held::There(ticket) => spool.get(*ticket).map(Cow::Owned),
+        }
+    }
+
+    fn put_away(&mut self, spool: &Spool) -> Result<(), Error> {
+        if let Held::Here(array) = self {
+            *self = Held::There(spool.put(array)?);
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Height x width, the layer's own values.
+    pub fn map(&self, spool: &Spool) -> Result<Array2<f32>, Error> {
+        Ok(self.map.get(spool)?.index_axis(Axis(0), 0).to_owned())
+    }
+}
+
+impl Look {
+    /// From what the network gave: a reduced map, or all channels.
+    pub fn new(
+        (image, fold, b): (usize, usize, usize),
+        layer: &Layer,
+        given: Array3<f32>,
+        reduce: Reduction,
+        keep_channels: bool,
+    ) -> Look {
+        let seen = |Part { rank, channel, map }: Part| Seen {
+            rank,
+            channel,
+            map: Held::Here(map.insert_axis(Axis(0))),
+        };
+        let parts = reduce.apply(given.view()).into_iter().map(seen).collect();
+        let channels = keep_channels.then_some(Held::Here(given));
+        Look { image, fold, b, layer: layer.clone(), parts, channels }
+    }
+
+    /// Moves the arrays to disk.
+    pub fn put_away(&mut self, spool: &Spool) -> Result<(), Error> {
+        let maps = self.parts.iter_mut().map(|part| &mut part.map);
+        maps.chain(&mut self.channels).try_for_each(|held| held.put_away(spool))
+    }
+}
