@@ -312,16 +312,16 @@ fn find_bundle(name: &str) -> Result<PathBuf, Error> {
     if given.join(FILE_NAME).is_file() {
         return Ok(given.to_owned());
     }
-    if given.is_dir() && given.components().count() > 1 {
-        return Err(Error::usage_hint(
-            format!("{name} is a folder without {FILE_NAME}"),
-            format!("name its files by a pattern, e.g. --model '{name}/fold_{PLACE}.pt'"),
-        ));
-    }
     let bundles: Vec<PathBuf> = places().iter().flat_map(|place| bundles_in(place)).collect();
     let named = |folder: &&PathBuf| folder.file_name().is_some_and(|own| own == name);
     if let Some(folder) = bundles.iter().find(named) {
         return Ok(folder.clone());
+    }
+    if given.is_dir() {
+        return Err(Error::usage_hint(
+            format!("{name} is a folder without {FILE_NAME}"),
+            format!("name its files by a pattern, e.g. --model '{name}/fold_{PLACE}.pt'"),
+        ));
     }
     if looks_like_path(name) {
         return Err(Error::usage_hint(

@@ -129,14 +129,14 @@ pub enum Error {
     },
 
     /// A file or folder that cannot be read or written.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {cause}", path.display())]
     Io {
         /// What was tried, e.g. `read`.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
+        /// The system's answer. Not called `source`: it is part of the text already.
+        cause: std::io::Error,
     },
 }
 
@@ -159,7 +159,7 @@ impl Error {
     /// An [`Error::Io`], to be used with `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_owned();
-        move |source| Error::Io { doing, path, source }
+        move |cause| Error::Io { doing, path, cause }
     }
 
     /// What the user can do about it, in one or two lines.
@@ -188,7 +188,7 @@ impl Error {
             Error::OutOfMemory { .. } => {
                 Some("try a smaller --input-size, or --device cpu".to_owned())
             }
-            Error::Io { source, .. } if is_disk_full(source) => {
+            Error::Io { cause, .. } if is_disk_full(cause) => {
                 Some("the disk is full: make room and run the same command again".to_owned())
             }
             Error::Channels { given: Some(_), .. } => {
@@ -216,7 +216,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::OutOfMemory { .. } => EXIT_TRY_AGAIN,
-            Error::Io { source, .. } if is_disk_full(source) => EXIT_TRY_AGAIN,
+            Error::Io { cause, .. } if is_disk_full(cause) => EXIT_TRY_AGAIN,
             _ => EXIT_NOTHING_DONE,
         }
     }

@@ -71,10 +71,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 struct TalkArgs {
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = 900, conflicts_with = "verbose")]
     quiet: bool,
     /// Say more, with all that libtorch said when something fails
-    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    #[arg(short, long, global = true, display_order = 900, action = ArgAction::SetTrue)]
     verbose: bool,
 }
 

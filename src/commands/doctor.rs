@@ -126,11 +126,11 @@ fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "bundles")?;
     for place in &document.places {
         let state = match (place.exists, place.bundles.len()) {
-            (false, _) => "not there".to_owned(),
-            (true, 0) => "no bundle in it".to_owned(),
-            (true, _) => String::new(),
+            (false, _) => ": not there",
+            (true, 0) => ": no bundle in it",
+            (true, _) => "",
         };
-        writeln!(out, "  in {}  {state}", place.folder.display())?;
+        writeln!(out, "  in {}{state}", place.folder.display())?;
         for bundle in &place.bundles {
             if bundle.problems.is_empty() {
                 writeln!(out, "    {}: {} folds, SHA-256 verified", bundle.name, bundle.folds)?;

@@ -6,7 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use super::{EXIT_DONE, print_json};
+use super::{EXIT_DONE, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
 use crate::engine::Engine;
@@ -77,7 +77,7 @@ pub fn run(
     if args.json {
         print_json(out, &document)?;
     } else {
-        writeln!(out, "{}", table(&document))?;
+        print_table(out, &table(&document))?;
     }
     Ok(EXIT_DONE)
 }

@@ -64,3 +64,11 @@ fn print_json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Res
     writeln!(out)?;
     Ok(())
 }
+
+/// Prints a table for people, without the blanks that fill up its last column.
+fn print_table(out: &mut dyn Write, table: &comfy_table::Table) -> io::Result<()> {
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}

@@ -42,7 +42,9 @@ def layouts(layers, side):
     known = {}
     for name, _, tensor in layers:
         shape = list(tensor.shape)
-        if len(shape) == 4 and shape[1] == shape[2] and shape[1] != shape[3]:
+        if ".cpb_mlp." in name:
+            known[name] = "flat"  # Swin v2's position bias: made of weights, not of the image
+        elif len(shape) == 4 and shape[1] == shape[2] and shape[1] != shape[3]:
             known[name] = "channels-last"
         elif len(shape) == 4 and shape[2] != shape[3]:
             known[name] = "flat"
