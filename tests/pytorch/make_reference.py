@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "fixtures"))
 import reference  # noqa: E402
 
 DEFAULT = """resnet50 mobilenet_v3_small densenet121 googlenet shufflenet_v2_x1_0
-convnext_tiny vit_b_16 swin_t""".split()
+convnext_tiny vit_b_16 swin_t swin_v2_t""".split()
 
 
 def build(name):
@@ -42,7 +42,7 @@ def layouts(layers, side):
     known = {}
     for name, _, tensor in layers:
         shape = list(tensor.shape)
-        if ".cpb_mlp." in name:
+        if ".cpb_mlp." in name or name.endswith(".attn.sigmoid"):
             known[name] = "flat"  # Swin v2's position bias: made of weights, not of the image
         elif len(shape) == 4 and shape[1] == shape[2] and shape[1] != shape[3]:
             known[name] = "channels-last"
