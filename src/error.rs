@@ -167,10 +167,7 @@ impl Error {
         match self {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotTorchScript { hint, .. } | Error::Device { hint, .. } => Some(hint.clone()),
-            Error::Load { .. } => Some(
-                "is it a TorchScript file, saved by torch.jit.save? -v prints all that libtorch said"
-                    .to_owned(),
-            ),
+            Error::Load { message, .. } => Some(load_hint(message).to_owned()),
             Error::Run { .. } => Some(
                 "give the size that the network was trained with: --input-size N or WxH; \
                  -v prints all that libtorch said"
@@ -219,6 +216,18 @@ impl Error {
             Error::Io { cause, .. } if is_disk_full(cause) => EXIT_TRY_AGAIN,
             _ => EXIT_NOTHING_DONE,
         }
+    }
+}
+
+fn load_hint(message: &str) -> &'static str {
+    if message.contains("its forward() takes") {
+        "a network gets one tensor (N, C, H, W): script a small module around it whose \
+         forward() takes that alone"
+    } else if message.contains("Unknown builtin op") {
+        "the file needs an operator library that is no part of libtorch: script the part of \
+         the network that does without, e.g. its backbone"
+    } else {
+        "is it a TorchScript file, saved by torch.jit.save? -v prints all that libtorch said"
     }
 }
 

@@ -190,6 +190,8 @@ fn what_the_network_cannot_take_is_told_with_what_to_do() {
     place.refuses(&small, &["3x1x1", "too small", "--input-size"]);
     let mean = ["render", "-m", &classifier, "--mean", "0.5,0.5", &fox];
     place.refuses(&mean, &["--mean has 2 numbers", "one for each"]);
+    let two_inputs = fixture("two_inputs.pt");
+    place.refuses(&["render", "-m", &two_inputs, &fox], &["another input", "mask", "script"]);
     // 224 x 224 is assumed; this network's linear layer wants another size.
     place.refuses(&["render", "-m", &classifier, &fox], &["3x224x224", "--input-size"]);
 }
