@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Consensus, Fold, Image, Manifest, Options, Picture};
+use crate::manifest::{Consensus, Drawn, Fold, Image, Manifest, Options, Picture};
 
 /// The JSON in a picture's text chunk. It holds no time and no machine's name: the
 /// same command gives the same bytes.
@@ -51,6 +51,30 @@ impl About {
             picture: None,
             consensus: None,
         }
+    }
+
+    /// With the manifest's entry of a picture of one layer. Nothing is taken along of
+    /// where its image stands among others, so that the same image gives the same bytes
+    /// in any company.
+    pub fn with_picture(self, entry: &Picture) -> About {
+        let alone = |file: &String| file.rsplit('/').next().unwrap_or_default().to_owned();
+        let picture = Picture {
+            file: alone(&entry.file),
+            raw: entry.raw.as_ref().map(alone),
+            image: 0,
+            ..entry.clone()
+        };
+        About { picture: Some(picture), ..self }
+    }
+
+    /// With the manifest's entry of a picture of all folds; see [`About::with_picture`].
+    pub fn with_consensus(self, entry: &Consensus) -> About {
+        let alone = |drawn: &Drawn| Drawn {
+            file: drawn.file.rsplit('/').next().unwrap_or_default().to_owned(),
+            ..drawn.clone()
+        };
+        let (mean, std) = (alone(&entry.mean), alone(&entry.std));
+        About { consensus: Some(Consensus { image: 0, mean, std, ..entry.clone() }), ..self }
     }
 
     /// The text that goes into the file.

@@ -46,7 +46,39 @@ pub enum Colormap {
 /// 256 RGB colours, the low end first.
 pub type Table = [[u8; 3]; 256];
 
+/// What the colours of a picture mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Colours {
+    /// Never [`Colormap::Auto`].
+    pub colormap: Colormap,
+    /// The values of the first and the last colour of the table.
+    pub range: Range,
+    /// From the range's low end to its high end.
+    pub table: Table,
+}
+
 impl Colormap {
+    /// The colours for values whose range was found in the data; it is widened where a
+    /// diverging map wants zero in its middle.
+    pub fn colours(self, range: Range) -> Colours {
+        let (colormap, range) = self.for_range(range);
+        Colours { colormap, range, table: colormap.table() }
+    }
+
+    /// The colours for a range that is not to be changed. Of a diverging map only the
+    /// part is taken that the range covers, so that zero keeps its colour.
+    pub fn colours_within(self, range: Range) -> Colours {
+        let (colormap, whole) = self.for_range(range);
+        let all = colormap.table();
+        let table = std::array::from_fn(|step| {
+            let (low, high) = (f64::from(range.low), f64::from(range.high));
+            let value = low + (high - low) * step as f64 / 255.0;
+            let (start, end) = (f64::from(whole.low), f64::from(whole.high));
+            all[usize::from(entry(((value - start) / (end - start)) as f32))]
+        });
+        Colours { colormap, range, table }
+    }
+
     /// The map for values of this range, and the range that it takes: a diverging map
     /// has zero in its middle. Never [`Colormap::Auto`].
     pub fn for_range(self, range: Range) -> (Colormap, Range) {
@@ -124,6 +156,19 @@ mod tests {
         let (map, range) = Colormap::Auto.for_range(Range { low: 0.0, high: 3.0 });
         assert_eq!((map, range.low), (Colormap::Viridis, 0.0));
         assert_eq!(Colormap::Magma.for_range(signed), (Colormap::Magma, signed));
+    }
+
+    #[test]
+    fn a_fixed_range_keeps_its_ends_and_zero_keeps_its_colour() {
+        let fixed = Range { low: -1.0, high: 3.0 };
+        let found = Colormap::Auto.colours_within(fixed);
+        let whole = Colormap::BlueRed.table();
+        assert_eq!((found.colormap, found.range), (Colormap::BlueRed, fixed));
+        assert_eq!((found.table[255], found.table[64]), (whole[255], whole[128]));
+        // -1 is a third of the way from zero to the blue end.
+        assert_eq!(found.table[0], whole[85]);
+        let plain = Colormap::Auto.colours_within(Range { low: 1.0, high: 3.0 });
+        assert_eq!(plain.table, Colormap::Viridis.table());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An engine without libtorch, for tests that want milliseconds.
 //!
 //! Its networks pool the input: layer `n` sees the mean over the image's channels,
-//! n times halved. What comes out is small, exact and easy to foresee. Beside each
+//! n times halved, as one channel or several. What comes out is small, exact and easy to foresee. Beside each
 //! test on it stands one on the real engine.
 
 use std::io::Write;
@@ -12,6 +12,7 @@ use ndarray::{Array2, Array3, Array4, Axis, s};
 use crate::engine::{Device, Engine, InputShape, Network, Take};
 use crate::error::Error;
 use crate::layers::{Layer, Layout};
+use crate::maps;
 
 /// What a fake network does.
 #[derive(Clone, Debug)]
@@ -24,6 +25,18 @@ pub struct FakeNetwork {
     pub channels: Option<usize>,
     /// Refuses images whose first value is above this.
     pub refuses_above: f32,
+    /// What a spatial layer's values are multiplied by.
+    pub gain: f32,
+    /// What is added to them then.
+    pub shift: f32,
+    /// The spatial layers' channels: the n-th is n times the first.
+    pub channels_out: usize,
+    /// Whether each channel has a pattern of its own instead.
+    pub waves: bool,
+    /// By how many places the channels are moved: the first one becomes this one.
+    pub rotate: usize,
+    /// A layer, from 1, that gives the same value everywhere.
+    pub spoilt: Option<(usize, f32)>,
 }
 
 impl Default for FakeNetwork {
@@ -33,6 +46,12 @@ impl Default for FakeNetwork {
             vector: true,
             channels: Some(3),
             refuses_above: f32::INFINITY,
+            gain: 1.0,
+            shift: 0.0,
+            channels_out: 1,
+            waves: false,
+            rotate: 0,
+            spoilt: None,
         }
     }
 }
@@ -66,7 +85,7 @@ impl FakeNetwork {
         let spatial = self.operators.iter().enumerate().map(|(n, operator)| Layer {
             name: format!("block{}.{operator}", n + 1),
             operator: (*operator).to_owned(),
-            shape: vec![1, (height >> n).max(1), (width >> n).max(1)],
+            shape: vec![self.channels_out, (height >> n).max(1), (width >> n).max(1)],
             layout: Layout::ChannelsFirst,
             parameters: 10 * (n as u64 + 1),
         });
@@ -78,6 +97,25 @@ impl FakeNetwork {
             parameters: 1000,
         });
         spatial.chain(vector).collect()
+    }
+
+    /// The channels of the n-th spatial layer (from 0), whose pooled input is `map`.
+    fn channels(&self, n: usize, map: &Array2<f32>) -> Array3<f32> {
+        let (height, width) = map.dim();
+        let count = self.channels_out;
+        Array3::from_shape_fn((count, height, width), |(channel, y, x)| {
+            if let Some((layer, value)) = self.spoilt
+                && layer == n + 1
+            {
+                return value;
+            }
+            let own = (channel + count - self.rotate % count) % count;
+            let share = match self.waves {
+                true => 1.0 + (0.3 * ((own / 2 + 1) * [x, y][own % 2]) as f32).cos(),
+                false => (own + 1) as f32,
+            };
+            map[[y, x]] * share * self.gain + self.shift
+        })
     }
 }
 
@@ -94,7 +132,7 @@ impl Network for FakeNetwork {
         &mut self,
         batch: &Array4<f32>,
         wanted: &[String],
-        _take: Take,
+        take: Take,
     ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
         let layers = self.list(batch.len_of(Axis(2)), batch.len_of(Axis(3)));
         let fail = |message: String| Error::Run {
@@ -115,11 +153,16 @@ impl Network for FakeNetwork {
                     .map(|name| {
                         let n = layers.iter().position(|layer| layer.name == *name);
                         let n = n.ok_or_else(|| fail(format!("no layer {name}")))?;
-                        let map = match layers[n].layout {
-                            Layout::Flat => Array2::from_elem((2, 2), 1.0),
-                            _ => halved(&grey, n),
-                        };
-                        Ok(map.insert_axis(Axis(0)))
+                        if layers[n].layout == Layout::Flat {
+                            return Ok(Array3::ones((1, 2, 2)));
+                        }
+                        let channels = self.channels(n, &halved(&grey, n));
+                        Ok(match take {
+                            Take::Channels => channels,
+                            Take::Reduced(how) => {
+                                maps::reduce(channels.view(), how).insert_axis(Axis(0))
+                            }
+                        })
                     })
                     .collect()
             })

@@ -16,7 +16,18 @@
 //!   [`align`]: plain arithmetic on f32 arrays.
 //! * [`output`]: names and whole files; [`manifest`]: what was written.
 //!
-//! Words: a *fold* is one of the k networks, from 1; an *activation layer* is one
+//! # As a library
+//!
+//! [`examples`] has three small programs, whole: draw one layer of one fold; walk all
+//! layers and compute a figure of one's own; ask where the folds agree.
+//!
+//! Arrays are [`ndarray`]'s, in f32: channels x height x width, height x width. Values
+//! are the network's own; colours are bytes; sizes are pixels, width before height where
+//! they come as a pair. Errors are [`Error`]: what failed, on which file, and a hint.
+//!
+//! # Words
+//!
+//! A *fold* is one of the k networks, from 1; an *activation layer* is one
 //! call of an activation function, in the order of execution; a *map* is the 2-D
 //! array that a layer gives for one image, at the layer's own resolution.
 
@@ -32,6 +43,8 @@ pub mod deterministic;
 pub mod digest;
 pub mod engine;
 pub mod error;
+#[cfg(doc)]
+pub mod examples;
 pub mod fake;
 pub mod images;
 pub mod input;

@@ -196,6 +196,22 @@ pub struct Sheet {
     pub file: String,
     /// The image, counted from 0 in the manifest's list.
     pub image: usize,
+    /// The maps on it that show nothing, or not all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flagged: Vec<Flagged>,
+}
+
+/// A map of a sheet that shows nothing, or not all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Flagged {
+    /// The fold, from 1.
+    pub fold: usize,
+    /// The position of the layer in the chosen list, from 1.
+    pub b: usize,
+    /// The layer's name.
+    pub layer: String,
+    /// What makes it so.
+    pub flags: Vec<Flag>,
 }
 
 /// What the folds have in common at one layer for one image.
@@ -224,6 +240,9 @@ pub struct Drawn {
     pub low: f32,
     /// The value at the high end of the colour map.
     pub high: f32,
+    /// What makes it one that shows nothing, or not all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
 }
 
 /// How far the folds agree on where a layer is active.
@@ -274,6 +293,20 @@ impl Manifest {
         let consensus =
             self.consensus.iter().flat_map(|c| [c.mean.file.clone(), c.std.file.clone()]);
         files.chain(raw).chain(sheets).chain(consensus).chain([FILE_NAME.to_owned()]).collect()
+    }
+
+    /// Every map that shows nothing, or not all, with the picture that it is in. A map
+    /// that several pictures show is named for each of them.
+    pub fn flagged(&self) -> Vec<(&str, Flagged)> {
+        let pictures = self.pictures.iter().filter(|picture| !picture.flags.is_empty());
+        let own = pictures.map(|p| {
+            let (layer, flags) = (p.layer.clone(), p.flags.clone());
+            (p.file.as_str(), Flagged { fold: p.fold, b: p.b, layer, flags })
+        });
+        let on_sheets = self.sheets.iter().flat_map(|sheet| {
+            sheet.flagged.iter().map(|flagged| (sheet.file.as_str(), flagged.clone()))
+        });
+        own.chain(on_sheets).collect()
     }
 
     /// How many pictures there are, of one fold and of all.

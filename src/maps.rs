@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
 use crate::engine::Reduce;
+use crate::scale::Range;
 
 /// What makes a map one that shows nothing, or not all.
 #[derive(
@@ -43,10 +44,6 @@ impl Flag {
     }
 }
 
-/// A range below this part of the largest magnitude is rounding, not structure: f32
-/// has 24 bits, and a sum of many terms keeps about 20 of them.
-const CONSTANT_BELOW: f32 = 1e-6;
-
 /// What is to be said of a map. A map of one pixel is never constant: it has nothing
 /// to differ from.
 pub fn flags(map: ArrayView2<'_, f32>) -> Vec<Flag> {
@@ -58,12 +55,10 @@ pub fn flags(map: ArrayView2<'_, f32>) -> Vec<Flag> {
     if map.iter().any(|value| value.is_infinite()) {
         flags.push(Flag::Inf);
     }
-    let magnitude = found.min.abs().max(found.max.abs());
-    if found.non_finite == 0 && magnitude == 0.0 {
+    let range = Range { low: found.min, high: found.max };
+    if found.non_finite == 0 && range == (Range { low: 0.0, high: 0.0 }) {
         flags.push(Flag::Dead);
-    } else if map.len() - found.non_finite > 1
-        && found.max - found.min <= CONSTANT_BELOW * magnitude
-    {
+    } else if map.len() - found.non_finite > 1 && range.is_flat() {
         flags.push(Flag::Constant);
     }
     flags

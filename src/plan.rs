@@ -230,6 +230,18 @@ fn views(args: &RenderArgs) -> Result<Vec<View>, Error> {
             "add --view grid",
         ));
     }
+    if args.clip > 0.0 && matches!(args.scale, Scale::Fixed(_)) {
+        return Err(Error::usage_hint(
+            "--clip chooses black and white by the data, and --scale fixed: has chosen them",
+            "leave one of them out",
+        ));
+    }
+    if args.deterministic && args.run.threads.is_some_and(|threads| threads != 1) {
+        return Err(Error::usage_hint(
+            "--deterministic runs on one thread, and --threads asks for several",
+            "leave one of them out",
+        ));
+    }
     if args.consensus && matches!(args.reduce, Reduction::Top(_)) {
         return Err(Error::usage_hint(
             "--consensus needs one map a layer, and top:K gives K of other channels",

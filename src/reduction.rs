@@ -72,6 +72,22 @@ pub struct Part {
 }
 
 impl Reduction {
+    /// For people, of a layer with this many channels; `shown` is the channel that the
+    /// picture shows, if it is one.
+    pub fn in_words(self, channels: usize, shown: Option<usize>) -> String {
+        match (self, shown) {
+            (_, Some(channel)) => format!("channel {channel} of {channels}"),
+            (Reduction::Channel(channel), None) => format!("channel {channel}"),
+            (Reduction::Top(_), None) => "the most active channel".to_owned(),
+            _ if channels == 1 => "1 channel".to_owned(),
+            (Reduction::Whole(Reduce::Mean), None) => format!("mean of {channels} channels"),
+            (Reduction::Whole(Reduce::Max), None) => format!("largest of {channels} channels"),
+            (Reduction::Whole(Reduce::L2), None) => format!("L2 norm of {channels} channels"),
+            (Reduction::Whole(Reduce::Std), None) => format!("std of {channels} channels"),
+            (Reduction::Pca, None) => format!("PCA of {channels} channels"),
+        }
+    }
+
     /// What to ask of the network.
     pub fn take(self) -> Take {
         match self {

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::RenderArgs;
 use crate::engine::Engine;
-use crate::manifest::Manifest;
+use crate::manifest::{Flagged, Manifest};
 use crate::maps::Flag;
 use crate::plan::Plan;
 use crate::preview;
@@ -52,31 +52,33 @@ pub fn run(
         preview::show(sheet, talk);
     }
     let unwanted = |flag: &Flag| plan.fail_on.contains(flag);
-    let flagged = manifest.pictures.iter().any(|picture| picture.flags.iter().any(unwanted));
+    let flagged = manifest.flagged().iter().any(|(_, map)| map.flags.iter().any(unwanted));
     let whole = manifest.failed.is_empty() && !flagged;
     Ok(if whole { EXIT_DONE } else { EXIT_PARTLY })
 }
 
 /// One line for each fold and layer with a map that shows nothing, or not all.
 fn warn_of_flags(manifest: &Manifest, talk: &Talk) {
-    let mut found: BTreeMap<(usize, usize, Flag), (usize, &str)> = BTreeMap::new();
-    for picture in &manifest.pictures {
-        for flag in &picture.flags {
-            let entry =
-                found.entry((picture.fold, picture.b, *flag)).or_insert((0, &picture.layer));
-            entry.0 += 1;
+    let mut found: BTreeMap<(usize, usize, Flag), (String, Vec<&str>)> = BTreeMap::new();
+    for (file, Flagged { fold, b, layer, flags }) in manifest.flagged() {
+        for flag in flags {
+            let entry = found.entry((fold, b, flag));
+            entry.or_insert_with(|| (layer.clone(), Vec::new())).1.push(file);
         }
     }
-    for ((fold, b, flag), (count, layer)) in found {
+    for ((fold, _, flag), (layer, files)) in found {
         let what = match flag {
             Flag::Nan => "holds NaN (magenta checks)",
             Flag::Inf => "holds infinity (cyan checks)",
             Flag::Dead => "is dead: all values are zero (dark grey, rising lines)",
             Flag::Constant => "is constant (one colour, falling lines)",
         };
-        talk.warn(format!(
-            "fold {fold}, layer {layer}: the map {what} in {count} picture(s), e.g. {fold}_{b}.png"
-        ));
+        let file = files.first().copied().unwrap_or_default();
+        let others = match files.len() {
+            0 | 1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        talk.warn(format!("fold {fold}, layer {layer}: the map {what} in {file}{others}"));
     }
 }
 

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
 use super::{Interpolation, Rgb, heat};
-use crate::colormap::Table;
+use crate::colormap::Colours;
 use crate::maps;
-use crate::scale::Range;
 
 /// The order of a grid's channels.
 #[derive(
@@ -44,7 +43,7 @@ const GAP: usize = 1;
 const PAPER: [u8; 3] = [255, 255, 255];
 /// The longer side of a tile: small maps grow to the first, large ones shrink to the
 /// second.
-const SIDES: (usize, usize) = (16, 64);
+const SIDES: (usize, usize) = (32, 64);
 
 /// The tiles' size for maps of this size (width, height): small ones enlarged by a
 /// whole factor, so that their pixels stay squares; large ones made smaller.
@@ -61,7 +60,7 @@ pub fn tile_size((width, height): (usize, usize)) -> (usize, usize) {
 
 /// Draws the channels (channels x height x width) in `order` (numbers from 1), 16 a
 /// row; all share one range. The last row is kept when it is not full.
-pub fn grid(channels: ArrayView3<'_, f32>, order: &[usize], range: Range, table: &Table) -> Rgb {
+pub fn grid(channels: ArrayView3<'_, f32>, order: &[usize], colours: &Colours) -> Rgb {
     let (_, height, width) = channels.dim();
     let (tile_width, tile_height) = tile_size((width, height));
     let columns = order.len().clamp(1, A_ROW);
@@ -78,9 +77,7 @@ pub fn grid(channels: ArrayView3<'_, f32>, order: &[usize], range: Range, table:
         // it. Only what is no number is marked.
         let flags = maps::flags(map);
         let marks: Vec<_> = flags.into_iter().filter(|flag| flag.is_no_number()).collect();
-        let scaled = range.apply(map);
-        let size = (tile_width, tile_height);
-        let tile = heat(map, scaled.view(), &marks, size, interpolation, table);
+        let tile = heat(map, colours, &marks, (tile_width, tile_height), interpolation);
         let (row, column) = (place / A_ROW, place % A_ROW);
         page.paste(&tile, GAP + column * (tile_width + GAP), GAP + row * (tile_height + GAP));
     }
@@ -93,24 +90,24 @@ mod tests {
 
     use super::*;
     use crate::colormap::Colormap;
+    use crate::scale::Range;
 
     #[test]
     fn the_last_row_is_kept_and_tiles_follow_the_order() {
-        let channels = Array3::from_shape_fn((18, 20, 20), |(c, _, _)| c as f32);
+        let channels = Array3::from_shape_fn((18, 40, 40), |(c, _, _)| c as f32);
         let order: Vec<usize> = (1..=18).rev().collect();
-        let table = Colormap::Gray.table();
-        let page = grid(channels.view(), &order, Range { low: 0.0, high: 17.0 }, &table);
-        assert_eq!((page.width, page.height), (16 * 21 + 1, 2 * 21 + 1));
-        assert_eq!(page.get(5, 5), [255; 3]);
-        assert_eq!(page.get(16 * 21 - 5, 5), [30; 3]);
-        assert_eq!((page.get(5, 26), page.get(26, 26), page.get(47, 26)), ([15; 3], [0; 3], PAPER));
+        let colours = Colormap::Gray.colours(Range { low: 0.0, high: 17.0 });
+        let page = grid(channels.view(), &order, &colours);
+        assert_eq!((page.width, page.height), (16 * 41 + 1, 2 * 41 + 1));
+        assert_eq!((page.get(5, 5), page.get(16 * 41 - 5, 5)), ([255; 3], [30; 3]));
+        assert_eq!((page.get(5, 46), page.get(46, 46), page.get(87, 46)), ([15; 3], [0; 3], PAPER));
     }
 
     #[test]
     fn small_maps_grow_by_whole_factors_and_large_ones_shrink() {
-        assert_eq!(tile_size((7, 7)), (21, 21));
-        assert_eq!(tile_size((1, 1)), (16, 16));
-        assert_eq!(tile_size((32, 16)), (32, 16));
+        assert_eq!(tile_size((7, 7)), (35, 35));
+        assert_eq!(tile_size((1, 1)), (32, 32));
+        assert_eq!(tile_size((48, 16)), (48, 16));
         assert_eq!(tile_size((112, 56)), (64, 32));
     }
 }

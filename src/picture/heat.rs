@@ -1,4 +1,4 @@
-//! A map in colours, and how a map looks that has nothing to show.
+//! A map in colours.
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
-use super::Rgb;
-use crate::colormap::{self, Table};
+use super::{Rgb, hatch};
+use crate::colormap::{self, Colours};
 use crate::maps::Flag;
 
 /// How a map is enlarged.
@@ -36,60 +36,31 @@ pub enum Interpolation {
     Nearest,
 }
 
-/// The hatches: in no colour map, and told apart by direction as well.
-const DEAD: ([u8; 3], [u8; 3]) = ([40, 40, 40], [96, 96, 96]);
-const CONSTANT_LINE: [u8; 3] = [160, 160, 160];
-const NAN: ([u8; 3], [u8; 3]) = ([255, 0, 255], [0, 0, 0]);
-const INFINITE: ([u8; 3], [u8; 3]) = ([0, 255, 255], [0, 0, 0]);
-/// Pixels from one line of a hatch to the next.
-const PITCH: usize = 8;
-
-/// A map as a picture of `width` x `height`. `scaled` holds values in 0..1, NaN where
-/// there is no number; `map` the values before scaling, `flags` what was found in it.
-///
-/// A dead map is dark grey with rising lines, a constant one its colour with falling
-/// lines; NaN is a magenta check, infinity a cyan one, exactly where they are.
+/// A map as a picture of `width` x `height` in these colours. `flags` says what is to
+/// be marked: see [`super::hatch`].
 pub fn heat(
     map: ArrayView2<'_, f32>,
-    scaled: ArrayView2<'_, f32>,
+    colours: &Colours,
     flags: &[Flag],
     (width, height): (usize, usize),
     interpolation: Interpolation,
-    table: &Table,
 ) -> Rgb {
-    let enlarged = enlarge(scaled, (width, height), interpolation);
-    let colour = |value: &f32| table[usize::from(colormap::entry(*value))];
+    let mut scaled = colours.range.apply(map);
+    // Infinity is no end of the scale: it must not shine into its neighbours.
+    scaled.zip_mut_with(&map, |scaled, value| {
+        if !value.is_finite() {
+            *scaled = f32::NAN;
+        }
+    });
+    let enlarged = enlarge(scaled.view(), (width, height), interpolation);
+    let colour = |value: &f32| colours.table[usize::from(colormap::entry(*value))];
     let mut picture = Rgb { width, height, pixels: enlarged.iter().flat_map(colour).collect() };
-    let rising = |x: usize, y: usize| (x + y) % PITCH < 2;
-    let falling = |x: usize, y: usize| (x + PITCH * height - y) % PITCH < 2;
-    let check = |x: usize, y: usize| (x / 4 + y / 4).is_multiple_of(2);
-    if flags.contains(&Flag::Dead) {
-        paint(&mut picture, |x, y| Some(if rising(x, y) { DEAD.1 } else { DEAD.0 }));
-    } else if flags.contains(&Flag::Constant) {
-        paint(&mut picture, |x, y| falling(x, y).then_some(CONSTANT_LINE));
-    }
-    if flags.contains(&Flag::Nan) || flags.contains(&Flag::Inf) {
-        let (rows, columns) = map.dim();
-        paint(&mut picture, |x, y| {
-            let value = map[[y * rows / height, x * columns / width]];
-            let (first, second) = if value.is_nan() { NAN } else { INFINITE };
-            (!value.is_finite()).then_some(if check(x, y) { first } else { second })
-        });
-    }
+    hatch::mark(&mut picture, map, flags);
     picture
 }
 
-fn paint(picture: &mut Rgb, colour: impl Fn(usize, usize) -> Option<[u8; 3]>) {
-    for y in 0..picture.height {
-        for x in 0..picture.width {
-            if let Some(colour) = colour(x, y) {
-                picture.set(x, y, colour);
-            }
-        }
-    }
-}
-
-/// Resamples values in 0..1 to `width` x `height`. NaN counts as 0: it is drawn over.
+/// Resamples values in 0..1 to `width` x `height`. NaN is left out: what is near it is
+/// made of its other neighbours, and where there is none, 0.
 pub fn enlarge(
     map: ArrayView2<'_, f32>,
     (width, height): (usize, usize),
@@ -111,9 +82,24 @@ pub fn enlarge(
 }
 
 fn bilinear(map: ArrayView2<'_, f32>, width: usize, height: usize) -> Option<Array2<f32>> {
+    if !map.iter().any(|value| value.is_nan()) {
+        return resample(map, width, height);
+    }
+    // Normalised convolution (Knutsson and Westin 1993): sum of the numbers' shares
+    // over the sum of their weights.
+    let known = map.mapv(|value| if value.is_nan() { 0.0 } else { 1.0 });
+    let values = map.mapv(|value| if value.is_nan() { 0.0 } else { value });
+    let weights = resample(known.view(), width, height)?;
+    let mut sums = resample(values.view(), width, height)?;
+    sums.zip_mut_with(&weights, |sum, weight| {
+        *sum = if *weight > 1e-6 { *sum / weight } else { 0.0 };
+    });
+    Some(sums)
+}
+
+fn resample(map: ArrayView2<'_, f32>, width: usize, height: usize) -> Option<Array2<f32>> {
     let (rows, columns) = map.dim();
-    let number = |value: &f32| if value.is_nan() { 0.0 } else { *value };
-    let bytes: Vec<u8> = map.iter().flat_map(|value| number(value).to_ne_bytes()).collect();
+    let bytes: Vec<u8> = map.iter().flat_map(|value| value.to_ne_bytes()).collect();
     let source = Image::from_vec_u8(columns as u32, rows as u32, bytes, PixelType::F32).ok()?;
     let mut target = Image::new(width as u32, height as u32, PixelType::F32);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
@@ -131,16 +117,6 @@ mod tests {
     use crate::colormap::Colormap;
     use crate::scale::Range;
 
-    fn drawn(map: Array2<f32>, flags: &[Flag]) -> Rgb {
-        let scaled = Range::of(map.iter().copied(), 0.0).apply(map.view());
-        let table = Colormap::Viridis.table();
-        heat(map.view(), scaled.view(), flags, (16, 16), Interpolation::Bilinear, &table)
-    }
-
-    fn count(picture: &Rgb, colour: [u8; 3]) -> usize {
-        picture.pixels.chunks(3).filter(|pixel| *pixel == colour).count()
-    }
-
     #[test]
     fn enlarging_keeps_the_corners_and_stays_inside() {
         let map = arr2(&[[0.0, 1.0], [1.0, 0.0]]);
@@ -153,22 +129,26 @@ mod tests {
     }
 
     #[test]
-    fn nan_and_infinity_are_checked_exactly_where_they_are() {
-        let map = arr2(&[[0.0, f32::NAN], [1.0, f32::INFINITY]]);
-        let picture = drawn(map, &[Flag::Nan, Flag::Inf]);
-        assert_eq!((count(&picture, NAN.0), count(&picture, INFINITE.0)), (32, 32));
-        assert_eq!(count(&picture, [0; 3]), 64);
+    fn nan_and_infinity_leave_their_neighbours_as_they_are() {
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut map = Array2::from_elem((5, 5), 2.0);
+            map[[2, 2]] = odd;
+            let colours = Colormap::Gray.colours_within(Range { low: 0.0, high: 4.0 });
+            let picture = heat(map.view(), &colours, &[], (50, 50), Interpolation::Bilinear);
+            let centre = |at: usize| (20..30).contains(&at);
+            for (y, x) in (0..50).flat_map(|y| (0..50).map(move |x| (y, x))) {
+                if !(centre(x) && centre(y)) {
+                    assert_eq!(picture.get(x, y), [128; 3], "{odd} at {x}, {y}");
+                }
+            }
+        }
     }
 
     #[test]
-    fn dead_and_constant_maps_are_hatched_in_other_directions() {
-        let dead = drawn(Array2::zeros((4, 4)), &[Flag::Dead]);
-        let constant = drawn(Array2::from_elem((4, 4), 3.0), &[Flag::Constant]);
-        assert_eq!(count(&dead, DEAD.0) + count(&dead, DEAD.1), 256);
-        assert_eq!(count(&constant, CONSTANT_LINE), 64);
-        // Rising lines run through (x, -x), falling ones through (x, x).
-        assert_eq!(dead.get(3, 5), dead.get(4, 4));
-        assert_eq!(constant.get(3, 3), constant.get(5, 5));
-        assert_ne!(dead.get(0, 0), dead.get(4, 4).map(|v| v ^ 255));
+    fn a_constant_map_is_one_colour_below_its_lines() {
+        let map = arr2(&[[0.3, 0.3 + f32::EPSILON / 4.0], [0.300_000_02, 0.3]]);
+        let colours = Colormap::Viridis.colours(Range::of(map.iter().copied(), 0.0));
+        let picture = heat(map.view(), &colours, &[], (9, 9), Interpolation::Bilinear);
+        assert!(picture.pixels.chunks(3).all(|pixel| pixel == colours.table[0]));
     }
 }

@@ -1,6 +1,7 @@
 //! Map -> picture: enlarge, colour, label, encode.
 
 pub mod grid;
+mod hatch;
 pub mod heat;
 pub mod legend;
 pub mod overlay;

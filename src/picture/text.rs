@@ -73,15 +73,23 @@ pub(super) fn fitting(text: &str, size: f32, room: usize) -> String {
         .unwrap_or_default()
 }
 
-/// A value in at most five signs or so, as a person would write it.
-pub(super) fn number(value: f32) -> String {
+/// The ends of a range, with as many digits as tell them apart.
+pub(super) fn numbers(low: f32, high: f32) -> (String, String) {
+    // f32 has nine digits at most.
+    let written = |digits| (number(low, digits), number(high, digits));
+    (3..9).map(written).find(|(low, high)| low != high).unwrap_or_else(|| written(9))
+}
+
+/// A value with this many significant digits or a few more, as a person would write it.
+pub(super) fn number(value: f32, digits: usize) -> String {
     let magnitude = value.abs();
     if value == 0.0 {
         "0".to_owned()
     } else if !(1e-3..1e5).contains(&magnitude) {
-        format!("{value:.1e}")
+        let decimals = digits - 2;
+        format!("{value:.decimals$e}")
     } else {
-        let decimals = (2 - magnitude.log10().floor() as i32).clamp(0, 5) as usize;
+        let decimals = (digits as i32 - 1 - magnitude.log10().floor() as i32).clamp(0, 11) as usize;
         let text = format!("{value:.decimals$}");
         match text.contains('.') {
             true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -117,7 +125,18 @@ mod tests {
         for (value, text) in
             [(0.0, "0"), (1.9345, "1.93"), (-0.25, "-0.25"), (12345.6, "12346"), (1e-7, "1.0e-7")]
         {
-            assert_eq!(number(value), text);
+            assert_eq!(number(value, 3), text);
         }
+    }
+
+    #[test]
+    fn the_ends_of_a_narrow_range_are_told_apart() {
+        let texts = |low, high| {
+            let (low, high) = numbers(low, high);
+            format!("{low} {high}")
+        };
+        assert_eq!(texts(0.0, 1.9345), "0 1.93");
+        assert_eq!(texts(0.17801, 0.17834), "0.178 0.1783");
+        assert_eq!(texts(12_345.2, 12_345.7), "12345.2 12345.7");
     }
 }

@@ -2,24 +2,25 @@
 
 use std::collections::HashMap;
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 
 use super::look::{Look, Seen};
 use super::ranges::{Kind, Ranges};
 use crate::about::About;
 use crate::bundle::Input;
-use crate::colormap::{Colormap, Table};
+use crate::colormap::Colours;
 use crate::error::Error;
 use crate::input;
 use crate::manifest::{Fold, Image, Manifest, Picture};
-use crate::maps;
+use crate::maps::{self, Flag};
 use crate::output::Folder;
 use crate::picture::grid::{self, Order};
+use crate::picture::legend::Caption;
 use crate::picture::sheet::Cell;
 use crate::picture::{Rgb, View, heat, legend, overlay, png};
 use crate::plan::Plan;
 use crate::reduction;
-use crate::scale::Range;
+use crate::scale::{Range, Scale};
 use crate::spool::Spool;
 
 /// All that drawing needs to know of a run.
@@ -36,12 +37,11 @@ pub(super) struct Draw<'a> {
     pub sha256: &'a [Option<String>],
 }
 
-/// A map with the colours that it is drawn in.
+/// A map's picture with the colours that it is drawn in.
 pub(super) struct Coloured {
-    pub colormap: Colormap,
-    pub range: Range,
-    pub table: Table,
+    pub colours: Colours,
     pub heat: Rgb,
+    pub flags: Vec<Flag>,
 }
 
 impl Draw<'_> {
@@ -58,16 +58,22 @@ impl Draw<'_> {
                 raw = Some(name);
             }
             for view in &self.plan.views {
-                let (suffix, picture) = match view {
-                    View::Heat => ("", self.coloured(look, &map)),
+                let (suffix, drawn) = match view {
+                    View::Heat => ("", self.coloured(look, &map, self.size(&map))),
                     View::Overlay => (".overlay", self.overlaid(look, &map)?),
                     View::Grid | View::Sheet => continue,
                 };
-                let mut entry = self.entry(look, part, &map, &picture);
+                let mut entry = self.entry(look, part, &map, &drawn);
                 entry.file = self.file(look, part.rank, suffix, "png");
                 entry.view = *view;
                 entry.raw = raw.clone();
-                pictures.push(self.write(look, entry, &picture)?);
+                let how = self.plan.reduce.in_words(entry.channels, part.channel);
+                pictures.push(self.write(
+                    look,
+                    entry,
+                    &drawn,
+                    &format!("fold {}: {how}", look.fold),
+                )?);
             }
         }
         if let (Some(channels), true) = (&look.channels, self.plan.views.contains(&View::Grid)) {
@@ -78,26 +84,30 @@ impl Draw<'_> {
     }
 
     /// The heatmap of a map and its colours.
-    pub fn coloured(&self, look: &Look, map: &Array2<f32>) -> Coloured {
+    pub fn coloured(&self, look: &Look, map: &Array2<f32>, size: (usize, usize)) -> Coloured {
         let own = map.iter().copied();
         let range = self.ranges.of((look.fold, look.b), Kind::Map, own);
-        self.in_colours(map, range, self.plan.colormap, self.size(map))
+        self.in_colours(map, self.colours(range), maps::flags(map.view()), size)
     }
 
-    /// A map in the colours for this range.
+    /// The colours for a range, which stays as it is if the user has fixed it.
+    pub fn colours(&self, range: Range) -> Colours {
+        match self.plan.scale {
+            Scale::Fixed(_) => self.plan.colormap.colours_within(range),
+            _ => self.plan.colormap.colours(range),
+        }
+    }
+
+    /// A map in these colours, marked with these flags.
     pub fn in_colours(
         &self,
         map: &Array2<f32>,
-        range: Range,
-        colormap: Colormap,
+        colours: Colours,
+        flags: Vec<Flag>,
         size: (usize, usize),
     ) -> Coloured {
-        let (colormap, range) = colormap.for_range(range);
-        let table = colormap.table();
-        let (flags, scaled) = (maps::flags(map.view()), range.apply(map.view()));
-        let how = self.plan.interpolation;
-        let heat = heat(map.view(), scaled.view(), &flags, size, how, &table);
-        Coloured { colormap, range, table, heat }
+        let heat = heat(map.view(), &colours, &flags, size, self.plan.interpolation);
+        Coloured { colours, heat, flags }
     }
 
     /// The size of a map's picture, width and height.
@@ -106,37 +116,40 @@ impl Draw<'_> {
     }
 
     fn overlaid(&self, look: &Look, map: &Array2<f32>) -> Result<Coloured, Error> {
-        let coloured = self.coloured(look, map);
-        let path = &self.plan.images[look.image].path;
-        let under = input::shown(path, self.input, self.size(map))?;
+        let size = self.size(map);
+        let coloured = self.coloured(look, map, size);
+        let under = input::shown(&self.plan.images[look.image].path, self.input, size)?;
         let heat = overlay::overlay(&coloured.heat, &under, self.plan.alpha);
         Ok(Coloured { heat, ..coloured })
     }
 
-    fn grid(&self, look: &Look, channels: &ndarray::Array3<f32>) -> Result<Picture, Error> {
+    fn grid(&self, look: &Look, channels: &Array3<f32>) -> Result<Picture, Error> {
         let all = channels.iter().copied();
-        let range = self.ranges.of((look.fold, look.b), Kind::Grid, all);
-        let (colormap, range) = self.plan.colormap.for_range(range);
-        let table = colormap.table();
+        let colours = self.colours(self.ranges.of((look.fold, look.b), Kind::Grid, all));
+        let by_activity = self.plan.grid_order == Order::Activity;
         let aligned = self.orders.get(&(look.fold, look.b)).cloned();
-        let order = aligned.or_else(|| {
-            (self.plan.grid_order == Order::Activity)
-                .then(|| reduction::most_active(channels.view()))
-        });
+        let order =
+            aligned.or_else(|| by_activity.then(|| reduction::most_active(channels.view())));
         let own: Vec<usize> = (1..=channels.dim().0).collect();
-        let heat = grid::grid(channels.view(), order.as_ref().unwrap_or(&own), range, &table);
+        let heat = grid::grid(channels.view(), order.as_ref().unwrap_or(&own), &colours);
         let flat = channels.view().into_shape_with_order((1, channels.len()));
         let flat = flat.map(|flat| flat.to_owned()).unwrap_or_default();
-        let part = &look.parts[0];
-        let mut entry =
-            self.entry(look, part, &flat, &Coloured { colormap, range, table, heat: heat.clone() });
+        let mut flags = maps::flags(flat.view());
+        // Dead channels are the rule; only what is no number is worth a word.
+        flags.retain(|flag| flag.is_no_number());
+        let drawn = Coloured { colours, heat, flags };
+        let mut entry = self.entry(look, &look.parts[0], &flat, &drawn);
         entry.file = self.file(look, 0, ".grid", "png");
         entry.view = View::Grid;
         (entry.height, entry.width) = (channels.dim().1, channels.dim().2);
         (entry.channel, entry.order) = (None, order);
-        // Dead channels are the rule; only what is no number is worth a word.
-        entry.flags.retain(|flag| flag.is_no_number());
-        self.write(look, entry, &Coloured { colormap, range, table, heat })
+        let in_order = match (self.plan.align_folds, by_activity) {
+            (true, _) => "matched between folds",
+            (false, true) => "most active first",
+            (false, false) => "in their own order",
+        };
+        let note = format!("fold {}: {} channels, {in_order}", look.fold, own.len());
+        self.write(look, entry, &drawn, &note)
     }
 
     /// `NAME/a_b.SUFFIX.png`
@@ -152,42 +165,44 @@ impl Draw<'_> {
             channel: part.channel,
             height: map.nrows(),
             width: map.ncols(),
-            colormap: drawn.colormap,
-            low: drawn.range.low,
-            high: drawn.range.high,
+            colormap: drawn.colours.colormap,
+            low: drawn.colours.range.low,
+            high: drawn.colours.range.high,
             mean: found.mean,
             std: found.std,
             zeros: found.zeros,
             non_finite: found.non_finite,
-            flags: maps::flags(map.view()),
+            flags: drawn.flags.clone(),
             ..blank(self.plan, look)
         }
     }
 
-    fn write(&self, look: &Look, entry: Picture, drawn: &Coloured) -> Result<Picture, Error> {
+    fn write(
+        &self,
+        look: &Look,
+        entry: Picture,
+        drawn: &Coloured,
+        note: &str,
+    ) -> Result<Picture, Error> {
         let fold = self.run.folds.iter().find(|fold| fold.fold == look.fold);
         let folds: Vec<Fold> = fold.cloned().into_iter().collect();
-        let mut about = About::new(self.run, &folds, self.image(look.image));
-        let title = format!("fold {}  {}", look.fold, look.layer.name);
-        about.picture = Some(entry);
-        self.save(&about, drawn, &title, |about| about.picture.as_ref().map(|p| p.file.clone()))?;
-        Ok(about.picture.unwrap_or_else(|| blank(self.plan, look)))
+        let about = About::new(self.run, &folds, self.image(look.image)).with_picture(&entry);
+        self.save(&entry.file, &about, drawn, (&look.layer.name, note))?;
+        Ok(entry)
     }
 
-    /// Encodes and writes a picture, with its legend if that is wanted.
+    /// Encodes and writes a picture, with its legend (title and note) if that is wanted.
     pub fn save(
         &self,
+        file: &str,
         about: &About,
         drawn: &Coloured,
-        title: &str,
-        file: impl FnOnce(&About) -> Option<String>,
+        (title, note): (&str, &str),
     ) -> Result<(), Error> {
-        let name = file(about).unwrap_or_default();
-        let legend = self
-            .plan
-            .legend
-            .then(|| legend::with_legend(&drawn.heat, title, drawn.range, &drawn.table));
-        self.save_plain(&name, legend.as_ref().unwrap_or(&drawn.heat), &about.to_json())
+        let caption = Caption { title, note, flags: &drawn.flags };
+        let legend = || legend::with_legend(&drawn.heat, &caption, &drawn.colours);
+        let legend = self.plan.legend.then(legend);
+        self.save_plain(file, legend.as_ref().unwrap_or(&drawn.heat), &about.to_json())
     }
 
     /// Encodes and writes a picture as it is.
@@ -207,11 +222,8 @@ impl Draw<'_> {
     /// The cell of a sheet.
     pub fn cell(&self, look: &Look, size: (usize, usize)) -> Result<Option<Cell>, Error> {
         let Some(part) = look.parts.first() else { return Ok(None) };
-        let map = part.map(self.spool)?;
-        let range = self.ranges.of((look.fold, look.b), Kind::Map, map.iter().copied());
-        let Coloured { heat, range, table, .. } =
-            self.in_colours(&map, range, self.plan.colormap, size);
-        Ok(Some(Cell { heat, range, table }))
+        let Coloured { colours, heat, flags } = self.coloured(look, &part.map(self.spool)?, size);
+        Ok(Some(Cell { heat, colours, flags }))
     }
 
     fn unwritable(&self, name: &str, problem: &dyn std::fmt::Display) -> Error {

@@ -55,12 +55,12 @@ impl Ranges {
         Ok(ranges)
     }
 
-    /// Fold (0: all of them) and b of the pictures that share a range.
+    /// Fold (or [`ALL_FOLDS`]) and b of the pictures that share a range.
     fn group(&self, fold: usize, b: usize) -> Option<(usize, usize)> {
         match self.scale {
             Scale::Map | Scale::Fixed(_) => None,
             Scale::Layer => Some((fold, b)),
-            Scale::Folds => Some((0, b)),
+            Scale::Folds => Some((ALL_FOLDS, b)),
         }
     }
 
@@ -78,6 +78,9 @@ impl Ranges {
         shared.copied().unwrap_or_else(|| Range::of(own, self.clip))
     }
 }
+
+/// What stands in a fold's place for what is of all of them.
+pub(super) const ALL_FOLDS: usize = 0;
 
 /// The values of a group: all of them for percentiles, else their ends alone.
 struct Gathered {

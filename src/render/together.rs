@@ -7,14 +7,17 @@ use ndarray::Array2;
 
 use super::draw::{Coloured, Draw};
 use super::look::Look;
+use super::ranges::{ALL_FOLDS, Kind};
 use crate::about::About;
 use crate::agreement::{mean, odd_one_out, spearman};
 use crate::align::Aligner;
 use crate::colormap::Colormap;
 use crate::error::Error;
 use crate::input;
-use crate::manifest::{Agreement, Consensus, Drawn, Sheet};
-use crate::picture::{Rgb, sheet};
+use crate::manifest::{Agreement, Consensus, Drawn, Flagged, Sheet};
+use crate::maps::{self, Flag};
+use crate::picture::{Rgb, Size, sheet};
+use crate::reduction::Reduction;
 use crate::scale::Range;
 use crate::spool::Spool;
 
@@ -94,20 +97,14 @@ fn one_consensus(
         looks.iter().map(|look| look.parts[0].map(draw.spool)).collect::<Result<Vec<_>, _>>()?;
     let (mean, std) = mean_and_deviation(&maps);
     let prefix = &draw.plan.images[image].prefix;
-    // The deviation is never negative, so a diverging map would waste half of itself.
-    let of_std = match draw.plan.colormap {
-        Colormap::BlueRed => Colormap::Auto,
-        other => other,
-    };
-    let (mean, std) = (
-        (format!("{prefix}mean_{b}.png"), colours(draw, &mean, draw.plan.colormap)),
-        (format!("{prefix}std_{b}.png"), colours(draw, &std, of_std)),
-    );
+    let mean = (format!("{prefix}mean_{b}.png"), averaged(draw, b, &mean));
+    let std = (format!("{prefix}std_{b}.png"), deviation(draw, &std));
     let drawn = |(file, coloured): &(String, Coloured)| Drawn {
         file: file.clone(),
-        colormap: coloured.colormap,
-        low: coloured.range.low,
-        high: coloured.range.high,
+        colormap: coloured.colours.colormap,
+        low: coloured.colours.range.low,
+        high: coloured.colours.range.high,
+        flags: coloured.flags.clone(),
     };
     let layer = looks[0].layer.name.clone();
     let entry = Consensus { image, b, layer: layer.clone(), mean: drawn(&mean), std: drawn(&std) };
@@ -118,19 +115,36 @@ fn one_consensus(
         .filter(|fold| looks.iter().any(|look| look.fold == fold.fold))
         .cloned()
         .collect();
-    let mut about = About::new(draw.run, &folds, draw.image(image));
-    about.consensus = Some(entry.clone());
-    for (what, (file, coloured)) in [("mean", &mean), ("std", &std)] {
-        draw.save(&about, coloured, &format!("{what} of the folds  {layer}"), |_| {
-            Some(file.clone())
-        })?;
+    let about = About::new(draw.run, &folds, draw.image(image)).with_consensus(&entry);
+    for (what, (file, coloured)) in [("mean", &mean), ("deviation", &std)] {
+        let note = format!("{what} over {} folds", folds.len());
+        draw.save(file, &about, coloured, (&layer, &note))?;
     }
     Ok(entry)
 }
 
-fn colours(draw: &Draw<'_>, map: &Array2<f32>, colormap: Colormap) -> Coloured {
-    let range = Range::of(map.iter().copied(), draw.plan.clip);
-    draw.in_colours(map, range, colormap, draw.size(map))
+/// Where the folds share a scale, their mean is on it, too.
+fn averaged(draw: &Draw<'_>, b: usize, map: &Array2<f32>) -> Coloured {
+    let range = draw.ranges.of((ALL_FOLDS, b), Kind::Map, map.iter().copied());
+    let colours = draw.colours(range);
+    draw.in_colours(map, colours, maps::flags(map.view()), draw.size(map))
+}
+
+fn deviation(draw: &Draw<'_>, map: &Array2<f32>) -> Coloured {
+    // The deviation is never negative, so a diverging map would waste half of itself.
+    let colormap = match draw.plan.colormap {
+        Colormap::BlueRed => Colormap::Auto,
+        other => other,
+    };
+    let colours = colormap.colours(Range::of(map.iter().copied(), draw.plan.clip));
+    let mut flags = maps::flags(map.view());
+    for flag in &mut flags {
+        // Folds that agree to the last bit are not dead.
+        if *flag == Flag::Dead {
+            *flag = Flag::Constant;
+        }
+    }
+    draw.in_colours(map, colours, flags, draw.size(map))
 }
 
 /// Position by position over the folds' maps, summed in f64.
@@ -175,8 +189,12 @@ pub(super) fn agreement(looks: &[Look], spool: &Spool) -> Result<Vec<Agreement>,
     Ok(entries)
 }
 
-/// The longer side of a sheet's pictures in pixels, at most.
-const CELL: usize = 160;
+/// The longer side of a sheet's pictures in pixels: of few, and of many.
+const CELLS: (usize, usize) = (160, 112);
+/// From how many pictures on they are many.
+const MANY: usize = 60;
+/// The longer side of the input picture beside the title.
+const INPUT: usize = 96;
 
 /// A page with all layers x folds for every image; `show` gets each one, too.
 pub(super) fn sheets(
@@ -189,12 +207,12 @@ pub(super) fn sheets(
     let seen: BTreeSet<usize> = looks.iter().map(|look| look.image).collect();
     let mut entries = Vec::new();
     for image in seen {
-        let page = one_sheet(draw, image, &layers)?;
+        let (page, flagged) = one_sheet(draw, image, &layers)?;
         if write {
             let file = format!("{}sheet.png", draw.plan.images[image].prefix);
             let about = About::new(draw.run, &draw.run.folds, draw.image(image));
             draw.save_plain(&file, &page, &about.to_json())?;
-            entries.push(Sheet { file, image });
+            entries.push(Sheet { file, image, flagged });
         }
         show(&page);
     }
@@ -205,15 +223,17 @@ fn one_sheet(
     draw: &Draw<'_>,
     image: usize,
     layers: &BTreeMap<usize, ByImageAndFold<'_>>,
-) -> Result<Rgb, Error> {
-    let longer = draw.input.width.max(draw.input.height);
-    let shown = crate::picture::Size::Longer(longer.min(CELL));
-    let size = shown.of((0, 0), (draw.input.width, draw.input.height));
-    let input = input::shown(&draw.plan.images[image].path, draw.input, size)?;
+) -> Result<(Rgb, Vec<Flagged>), Error> {
+    let many = layers.len() * draw.run.folds.len() > MANY;
+    let proportions = (draw.input.width, draw.input.height);
+    let size = Size::Longer(if many { CELLS.1 } else { CELLS.0 }).of((0, 0), proportions);
+    let path = &draw.plan.images[image].path;
+    let input = input::shown(path, draw.input, Size::Longer(INPUT).of((0, 0), proportions))?;
     let folds: Vec<String> =
         draw.run.folds.iter().map(|fold| format!("fold {}", fold.fold)).collect();
     let mut labels = Vec::new();
     let mut cells = Vec::new();
+    let mut flagged = Vec::new();
     for looks in layers.values() {
         let Some(any) = looks.values().next() else { continue };
         let shape: Vec<String> = any.layer.shape.iter().map(usize::to_string).collect();
@@ -223,16 +243,30 @@ fn one_sheet(
             None => Ok(None),
         });
         cells.push(row.collect::<Result<Vec<_>, _>>()?);
+        let cells = cells.last().into_iter().flatten();
+        for (look, cell) in draw.run.folds.iter().zip(cells).filter_map(|(fold, cell)| {
+            looks.get(&(image, fold.fold)).zip(cell.as_ref().filter(|c| !c.flags.is_empty()))
+        }) {
+            let (layer, flags) = (look.layer.name.clone(), cell.flags.clone());
+            flagged.push(Flagged { fold: look.fold, b: look.b, layer, flags });
+        }
     }
-    let title = format!(
-        "{}   {}   {}, scale {}",
-        draw.run.model, draw.run.images[image].path, draw.plan.reduce, draw.plan.scale
-    );
-    Ok(sheet::sheet(&sheet::Sheet {
-        title: &title,
+    let scale = draw.plan.scale;
+    let channels = match draw.plan.reduce {
+        Reduction::Top(_) => "the most active one of each fold".to_owned(),
+        other => other.to_string(),
+    };
+    let notes = [
+        draw.run.images[image].path.clone(),
+        format!("channels: {channels}; {}", scale.in_words()),
+    ];
+    let page = sheet::sheet(&sheet::Sheet {
+        title: &draw.run.model,
+        notes: &notes,
         input: &input,
         folds: &folds,
         layers: &labels,
         cells,
-    }))
+    });
+    Ok((page, flagged))
 }

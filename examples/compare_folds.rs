@@ -1,0 +1,63 @@
+//! Asks where the folds of a model agree: Spearman's rank correlation of their maps,
+//! layer by layer, and the fold that agrees least with the others.
+//!
+//!     cargo run --release --example compare_folds -- cnn9 fox.png parrot.png
+
+use std::path::Path;
+
+use actviz::agreement::{mean, odd_one_out, spearman};
+use actviz::bundle::Model;
+use actviz::engine::{DeviceChoice, Engine, InputShape, Reduce, Take};
+use actviz::input;
+use actviz::torch::TorchEngine;
+use ndarray::{Array3, Axis};
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, images)) = args.split_first().filter(|(_, images)| !images.is_empty()) else {
+        anyhow::bail!("usage: compare_folds MODEL IMAGE...");
+    };
+    let model = Model::find(name, None, &[])?;
+    let Some(shape) = &model.input else {
+        anyhow::bail!("{name} does not say what its input looks like: take a bundle");
+    };
+    let prepared = images
+        .iter()
+        .map(|image| Ok(input::prepare(Path::new(image), shape)?.normalised(shape)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let views: Vec<_> = prepared.iter().map(|image| image.view()).collect();
+    let batch = ndarray::stack(Axis(0), &views)?;
+    let engine = TorchEngine::new(DeviceChoice::Auto, None)?;
+
+    // seen[fold][image][layer]: one channel x height x width.
+    let mut names: Vec<String> = Vec::new();
+    let mut seen: Vec<Vec<Vec<Array3<f32>>>> = Vec::new();
+    for fold in &model.folds {
+        let mut network = engine.open(&fold.file)?;
+        let size =
+            InputShape { channels: shape.channels, height: shape.height, width: shape.width };
+        let layers = network.layers(size)?;
+        names = layers.into_iter().filter(|l| l.is_spatial()).map(|l| l.name).collect();
+        seen.push(network.run(&batch, &names, Take::Reduced(Reduce::Mean))?);
+    }
+
+    for (layer, name) in names.iter().enumerate() {
+        let agree = |a: &Vec<Vec<Array3<f32>>>, b: &Vec<Vec<Array3<f32>>>| {
+            let pairs = a.iter().zip(b).map(|(a, b)| (&a[layer], &b[layer]));
+            let map = |array: &Array3<f32>| array.index_axis(Axis(0), 0).to_owned();
+            mean(pairs.filter_map(|(a, b)| spearman(map(a).view(), map(b).view())))
+        };
+        let table: Vec<Vec<Option<f64>>> =
+            seen.iter().map(|a| seen.iter().map(|b| agree(a, b)).collect()).collect();
+        println!("{name}");
+        for (fold, row) in model.folds.iter().zip(&table) {
+            let row: Vec<String> =
+                row.iter().map(|r| r.map_or("   -  ".to_owned(), |r| format!("{r:6.3}"))).collect();
+            println!("  fold {}  {}", fold.fold, row.join("  "));
+        }
+        if let Some(odd) = odd_one_out(&table) {
+            println!("  agrees least: fold {}", model.folds[odd].fold);
+        }
+    }
+    Ok(())
+}
