@@ -138,11 +138,12 @@ mod tests {
         assert_eq!((count(&dead, DEAD.0), count(&dead, DEAD.1)), (192, 64));
         let constant = marked([9; 3], 16, Array2::ones((4, 4)), &[Flag::Constant]);
         assert_eq!((count(&constant, [9; 3]), count(&constant, CONSTANT_LINES.1)), (192, 64));
-        // Rising lines run through (x, -x), falling ones through (x, x).
-        assert_eq!(dead.get(1, 7), dead.get(7, 1));
-        assert_ne!(dead.get(0, 0), dead.get(4, 4));
-        assert_eq!(constant.get(0, 0), constant.get(4, 4));
-        assert_ne!(constant.get(1, 7), constant.get(4, 0));
+        // A rising line runs through (1, 7) and (4, 4), a falling one through (0, 0)
+        // and (4, 4).
+        assert_eq!([dead.get(1, 7), dead.get(4, 4)], [DEAD.1; 2]);
+        assert_eq!(dead.get(2, 2), DEAD.0);
+        assert_eq!([constant.get(0, 0), constant.get(4, 4)], [CONSTANT_LINES.1; 2]);
+        assert_eq!(constant.get(1, 7), [9; 3]);
     }
 
     #[test]
