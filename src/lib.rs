@@ -14,7 +14,9 @@
 //! * [`render`]: carries a plan out, fold by fold, and draws what was seen.
 //! * [`reduction`], [`maps`], [`scale`], [`colormap`], [`picture`], [`agreement`],
 //!   [`align`]: plain arithmetic on f32 arrays.
-//! * [`output`]: names and whole files; [`manifest`]: what was written.
+//! * [`compare`], [`accept`]: two folders of pictures, without any network.
+//! * [`output`]: names and whole files; [`manifest`]: what was written;
+//!   [`schema`]: its shape.
 //!
 //! # As a library
 //!
@@ -32,6 +34,7 @@
 //! array that a layer gives for one image, at the layer's own resolution.
 
 pub mod about;
+pub mod accept;
 pub mod agreement;
 pub mod align;
 pub mod archive;
@@ -39,6 +42,7 @@ pub mod args;
 pub mod bundle;
 pub mod colormap;
 pub mod commands;
+pub mod compare;
 pub mod deterministic;
 pub mod digest;
 pub mod engine;
@@ -58,6 +62,7 @@ pub mod preview;
 pub mod reduction;
 pub mod render;
 pub mod scale;
+pub mod schema;
 pub mod spool;
 pub mod talk;
 #[cfg(feature = "torch")]

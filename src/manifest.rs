@@ -336,14 +336,6 @@ impl Manifest {
     }
 }
 
-/// The JSON Schema of [`Manifest`], as text ending in a line break.
-pub fn json_schema() -> String {
-    let schema = schemars::schema_for!(Manifest);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -426,11 +418,5 @@ pub(crate) mod tests {
         std::fs::write(folder.path().join(FILE_NAME), manifest.to_json()).expect("write");
         let error = Manifest::read(folder.path()).expect_err("schema 2");
         assert!(error.to_string().contains("schema 2"), "{error}");
-    }
-
-    #[test]
-    fn the_committed_json_schema_is_the_one_of_the_types() {
-        // To accept a change: cargo run --example manifest_schema > docs/manifest.schema.json
-        assert_eq!(json_schema(), include_str!("../docs/manifest.schema.json"));
     }
 }

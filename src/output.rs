@@ -193,7 +193,7 @@ fn has_a_pictures_name(file: &str) -> bool {
 }
 
 /// A file that no one sees under its final name, readable to whom the umask allows.
-fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
+pub(crate) fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
     #[cfg(unix)]
@@ -215,7 +215,7 @@ fn remove_unfinished(path: &Path) -> Result<(), Error> {
 }
 
 /// The files below a folder, relative, with `/`; without our own bookkeeping.
-fn files_below(path: &Path) -> Result<BTreeSet<String>, Error> {
+pub(crate) fn files_below(path: &Path) -> Result<BTreeSet<String>, Error> {
     let mut files = BTreeSet::new();
     walk(path, &mut |file| {
         let name = relative(path, file);

@@ -1,5 +1,6 @@
-//! Every command in README.md that calls `actviz` is run, in order, in one folder.
-//! Those that call make and cargo are what CI runs.
+//! Every command in README.md that calls `actviz` is run, in order, in one folder, and
+//! so are those of the example of a workflow. The README's others, make and cargo, are
+//! what CI runs.
 #![cfg(all(feature = "torch", unix))]
 #![allow(clippy::unwrap_used)]
 
@@ -27,25 +28,63 @@ fn every_command_of_the_readme_that_calls_actviz_works() {
     assert!(lines.len() >= 8, "{lines:?}");
 
     // What the README supposes to be there: photographs, and checkpoints of one's own.
-    let place = tempfile::tempdir().unwrap();
-    for (from, to) in [("examples/images", "photos"), ("models/resnet50", "runs")] {
-        fs::create_dir(place.path().join(to)).unwrap();
-        for entry in fs::read_dir(checkout.join(from)).unwrap() {
-            let file = entry.unwrap().path();
-            let wanted = file.extension().is_some_and(|end| end == "png" || end == "pt");
-            if wanted {
-                fs::copy(&file, place.path().join(to).join(file.file_name().unwrap())).unwrap();
+    let place = Place::with(&[("examples/images", "photos"), ("models/resnet50", "runs")]);
+    for line in lines {
+        place.run(&line);
+    }
+}
+
+#[test]
+fn the_example_of_a_workflow_renders_compares_and_accepts() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workflow = fs::read_to_string(checkout.join("examples/github-workflow.yml")).unwrap();
+    let command = |verb: &str, start: &str| -> String {
+        let lines = workflow.lines().filter(|line| line.trim_start().starts_with(start));
+        let found: Vec<&str> =
+            lines.filter_map(|line| line.find(verb).map(|at| &line[at..])).collect();
+        assert_eq!(found.len(), 1, "{verb} {start}");
+        found[0].to_owned()
+    };
+    let place = Place::with(&[("examples/images", "images"), ("models/resnet50", "models")]);
+    place.run(&command("actviz render", "#"));
+    place.run(&command("actviz render", "run:"));
+    place.run(&command("actviz compare", "run:"));
+    place.run(&command("actviz accept", "#"));
+}
+
+/// A folder with copies of what a command needs.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// Copies the pictures and networks in folders of the checkout.
+    fn with(copies: &[(&str, &str)]) -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        for (from, to) in copies {
+            fs::create_dir(place.0.path().join(to)).unwrap();
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
+            for entry in fs::read_dir(from).unwrap() {
+                let file = entry.unwrap().path();
+                let wanted = file.extension().is_some_and(|end| end == "png" || end == "pt");
+                if wanted {
+                    fs::copy(&file, place.0.path().join(to).join(file.file_name().unwrap()))
+                        .unwrap();
+                }
             }
         }
+        place
     }
-    let binary = Path::new(env!("CARGO_BIN_EXE_actviz")).parent().unwrap();
-    let path = format!("{}:{}", binary.display(), env::var("PATH").unwrap());
-    for line in lines {
+
+    /// Runs a line of the shell, which must succeed.
+    fn run(&self, line: &str) {
+        let binary = Path::new(env!("CARGO_BIN_EXE_actviz")).parent().unwrap();
+        let path = format!("{}:{}", binary.display(), env::var("PATH").unwrap());
         let done = Command::new("sh")
-            .args(["-c", &line])
-            .current_dir(place.path())
+            .args(["-c", line])
+            .current_dir(self.0.path())
             .env("PATH", &path)
-            .env("ACTVIZ_MODELS", checkout.join("models"))
+            .env("ACTVIZ_MODELS", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"))
+            .env_remove("CI")
+            .env_remove("GITHUB_STEP_SUMMARY")
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&done.stderr);

@@ -2,6 +2,7 @@
 //!
 //! What the flags mean on this machine is decided in [`crate::plan`].
 
+mod compare;
 mod render;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use strum::VariantNames;
 use crate::engine::DeviceChoice;
 use crate::talk::Verbosity;
 
+pub use compare::{AcceptArgs, CompareArgs};
 pub use render::RenderArgs;
 
 /// Heatmaps of every activation layer of every fold of a k-fold cross-validation.
@@ -29,6 +31,7 @@ Examples:
   actviz render --model 'runs/fold_{fold}.pt' cat.png
   actviz layers --model resnet50                     what can be seen in a network
   actviz show actviz-out/1_3.png                     what a picture says of itself
+  actviz compare golden/ actviz-out/                 exit 1 if the pictures changed
   actviz doctor                                      is this machine set up?
 
 Exit codes: 0 done; 1 a negative answer, or some images failed and the rest were
@@ -62,6 +65,10 @@ pub enum Command {
     Render(Box<RenderArgs>),
     /// List the activation layers of a network
     Layers(LayersArgs),
+    /// Compare pictures with those that they should be, for CI
+    Compare(Box<CompareArgs>),
+    /// Make new pictures the ones that they should be
+    Accept(AcceptArgs),
     /// Print what a picture carries: model, fold, layer, scale, versions, hashes
     Show(ShowArgs),
     /// Check what this machine has: libtorch, devices, bundles

@@ -1,5 +1,7 @@
 //! One file a command: a short, readable list of calls into the library.
 
+pub mod accept;
+pub mod compare;
 pub mod doctor;
 pub mod layers;
 pub mod render;
@@ -39,6 +41,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
             layers::run(&args, &model, engine(&args.run)?.as_ref(), stdout)
         }
+        Command::Compare(args) => compare::run(&args, &talk, stdout),
+        Command::Accept(args) => accept::run(&args, stdout),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }

@@ -1,0 +1,45 @@
+//! `actviz accept`: what differs is right.
+
+use std::io::Write;
+
+use super::EXIT_DONE;
+use crate::accept;
+use crate::args::AcceptArgs;
+use crate::error::Error;
+
+/// Set by every CI that is widely used.
+const CI: &str = "CI";
+
+/// Copies the accepted pictures, and prints what it did.
+///
+/// # Errors
+/// [`Error::Usage`] in CI without `--force`; those of [`accept`].
+pub fn run(args: &AcceptArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let in_ci = std::env::var_os(CI).is_some_and(|value| !value.is_empty() && value != "false");
+    if in_ci && !args.force && !args.dry_run {
+        return Err(Error::usage_hint(
+            "CI is set: a machine does not accept changes",
+            "look at the pictures and run this yourself; --force does it all the same",
+        )
+        .into());
+    }
+    let acceptance = accept::plan(&args.golden, &args.new, &args.pictures, args.prune)?;
+    if !args.dry_run {
+        accept::carry_out(&args.golden, &args.new, &acceptance, args.pictures.is_empty())?;
+    }
+    for name in &acceptance.copied {
+        writeln!(out, "accept {name}")?;
+    }
+    for name in &acceptance.pruned {
+        writeln!(out, "remove {name}")?;
+    }
+    let tense = if args.dry_run { "would be " } else { "" };
+    writeln!(
+        out,
+        "{} {tense}accepted, {} {tense}removed, {} the same already",
+        acceptance.copied.len(),
+        acceptance.pruned.len(),
+        acceptance.same
+    )?;
+    Ok(EXIT_DONE)
+}

@@ -1,0 +1,47 @@
+//! `actviz compare`: are these still the pictures that they should be?
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{EXIT_DONE, EXIT_PARTLY, print_json};
+use crate::args::CompareArgs;
+use crate::compare::report::{self, github, html, junit, table, triple};
+use crate::compare::{self, Question};
+use crate::error::Error;
+use crate::talk::Talk;
+
+/// Where GitHub wants a step's summary.
+const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// Compares, reports, and answers with the exit code.
+///
+/// # Errors
+/// Whatever leaves nothing to compare, or a report unwritten.
+pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let question =
+        Question { profile: args.profile, limits: args.limits(), allowed: args.allow.clone() };
+    let found = compare::compare(&args.golden, &args.new, &question)?;
+    if let Some(file) = &args.junit {
+        report::write(file, junit::xml(&found)?.as_bytes())?;
+    }
+    if let Some(file) = &args.html {
+        report::write(file, html::page(&found).as_bytes())?;
+    }
+    if let Some(folder) = &args.diff_dir {
+        let written = triple::write_all(&found, folder)?;
+        talk.verbose(format!("{written} comparisons in {}", folder.display()));
+    }
+    if args.json {
+        print_json(out, &found)?;
+    } else {
+        table::print(&found, out)?;
+    }
+    if args.github {
+        github::annotate(&found, out)?;
+        if let Some(file) = std::env::var_os(SUMMARY).filter(|file| !file.is_empty()) {
+            let file = Path::new(&file);
+            github::summarise(&found, file).map_err(Error::io("write", file))?;
+        }
+    }
+    Ok(if found.same { EXIT_DONE } else { EXIT_PARTLY })
+}

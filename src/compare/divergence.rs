@@ -1,0 +1,108 @@
+//! Where a fold begins to differ: the first layer that does, and how it goes on.
+//! Everything after that layer gets other input, so that is where to look.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Compared, Outcome};
+
+/// One fold's way from the first layer that differs to the last.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Divergence {
+    /// The fold, from 1.
+    pub fold: usize,
+    /// The position of the first layer that differs, from 1.
+    pub first: usize,
+    /// Its name, if a manifest says.
+    pub layer: Option<String>,
+    /// That layer and all later ones, in order.
+    pub growth: Vec<Step>,
+}
+
+/// One layer on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Step {
+    /// The position of the layer, from 1.
+    pub b: usize,
+    /// The largest root mean square over the layer's pictures, 0..255; without a
+    /// picture that can be measured, none.
+    pub rmse: Option<f64>,
+    /// The largest difference of its raw maps as a share of their largest value, if
+    /// both sides have them.
+    pub raw: Option<f64>,
+}
+
+/// The folds that differ, in order.
+pub(super) fn find(pictures: &[Compared]) -> Vec<Divergence> {
+    let mut folds: BTreeMap<usize, BTreeMap<usize, Vec<&Compared>>> = BTreeMap::new();
+    for picture in pictures {
+        if let (Some(fold), Some(b)) = (picture.fold, picture.b) {
+            folds.entry(fold).or_default().entry(b).or_default().push(picture);
+        }
+    }
+    folds.into_iter().filter_map(|(fold, layers)| of_fold(fold, &layers)).collect()
+}
+
+fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Divergence> {
+    let differs = |pictures: &[&Compared]| {
+        pictures.iter().any(|picture| matches!(picture.outcome, Outcome::Different | Outcome::Size))
+    };
+    let (&first, pictures) = layers.iter().find(|(_, pictures)| differs(pictures))?;
+    let layer = pictures.iter().find_map(|picture| picture.layer.clone());
+    let largest = |pictures: &[&Compared], value: fn(&Compared) -> Option<f64>| {
+        pictures.iter().filter_map(|picture| value(picture)).reduce(f64::max)
+    };
+    let rmse = |picture: &Compared| match picture.outcome {
+        Outcome::Same => Some(0.0),
+        _ => picture.measured.as_ref().map(|measured| measured.rmse),
+    };
+    let raw = |picture: &Compared| picture.raw.as_ref().map(|raw| raw.relative);
+    let growth = layers
+        .range(first..)
+        .map(|(&b, pictures)| Step {
+            b,
+            rmse: largest(pictures, rmse),
+            raw: largest(pictures, raw),
+        })
+        .collect();
+    Some(Divergence { fold, first, layer, growth })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::measure::{Densest, Measured};
+
+    fn picture(fold: usize, b: usize, rmse: f64) -> Compared {
+        let densest = Densest { differing: 1, at: [0, 0], side: 16 };
+        let measured =
+            Measured { largest: 9, at: [0, 0], rmse, differing: 1, pixels: 9, ratio: 0.1, densest };
+        Compared {
+            file: format!("{fold}_{b}.png"),
+            outcome: if rmse > 0.0 { Outcome::Different } else { Outcome::Same },
+            fails: rmse > 0.0,
+            reasons: vec![],
+            fold: Some(fold),
+            b: Some(b),
+            layer: Some(format!("relu{b}")),
+            measured: (rmse > 0.0).then_some(measured),
+            raw: None,
+        }
+    }
+
+    #[test]
+    fn the_first_layer_that_differs_is_named_for_each_fold() {
+        let pictures: Vec<Compared> =
+            [(1, 1, 0.0), (1, 2, 0.0), (2, 1, 0.0), (2, 2, 0.5), (2, 3, 4.0)]
+                .map(|(fold, b, rmse)| picture(fold, b, rmse))
+                .into();
+        let found = find(&pictures);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].fold, found[0].first), (2, 2));
+        assert_eq!(found[0].layer.as_deref(), Some("relu2"));
+        let growth: Vec<_> = found[0].growth.iter().map(|step| (step.b, step.rmse)).collect();
+        assert_eq!(growth, [(2, Some(0.5)), (3, Some(4.0))]);
+    }
+}

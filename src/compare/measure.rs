@@ -1,0 +1,258 @@
+//! How far two pictures are apart.
+
+use image::DynamicImage;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::limits::{Limits, Window};
+
+/// The window's side where no limit names one.
+const SIDE: usize = 16;
+
+/// What was measured of two pictures of one size. It is the same whichever of the two
+/// comes first.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Measured {
+    /// The largest difference of a channel, 0..255.
+    pub largest: u8,
+    /// Where that is: x, y in pixels, the first in reading order.
+    pub at: [usize; 2],
+    /// The root mean square of all channels' differences, 0..255.
+    pub rmse: f64,
+    /// How many pixels differ, by more than `--max-abs` if that is set.
+    pub differing: usize,
+    /// How many pixels there are.
+    pub pixels: usize,
+    /// `differing / pixels`.
+    pub ratio: f64,
+    /// Where they are densest.
+    pub densest: Densest,
+}
+
+/// The window with the most differing pixels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Densest {
+    /// How many of its pixels differ.
+    pub differing: usize,
+    /// Its upper left corner: x, y in pixels, the first in reading order.
+    pub at: [usize; 2],
+    /// Its side in pixels; less where the picture is smaller.
+    pub side: usize,
+}
+
+/// Measures two pictures. Colours of 16 bits are compared in units of 8, and what is
+/// less than a unit counts as one.
+///
+/// # Errors
+/// Both sizes in words, if they differ.
+pub(super) fn measure(
+    golden: &DynamicImage,
+    new: &DynamicImage,
+    limits: &Limits,
+) -> Result<Measured, String> {
+    let size = |picture: &DynamicImage| (picture.width() as usize, picture.height() as usize);
+    let ((width, height), other) = (size(golden), size(new));
+    if (width, height) != other {
+        return Err(format!("GOLDEN has {width} x {height} pixels, NEW {} x {}", other.0, other.1));
+    }
+    let (differences, squares, channels) = differences(golden, new);
+    let pixels = differences.len();
+    let largest = differences.iter().copied().max().unwrap_or(0);
+    let place = differences.iter().position(|difference| *difference == largest).unwrap_or(0);
+    let tolerance = limits.max_abs.unwrap_or(0);
+    let differing = differences.iter().filter(|difference| **difference > tolerance).count();
+    let side = limits.window.map_or(SIDE, |Window { side, .. }| side);
+    Ok(Measured {
+        largest,
+        at: [place % width.max(1), place / width.max(1)],
+        rmse: (squares / (pixels * channels).max(1) as f64).sqrt(),
+        differing,
+        pixels,
+        ratio: differing as f64 / pixels.max(1) as f64,
+        densest: densest(&differences, (width, height), side, tolerance),
+    })
+}
+
+/// Each pixel's largest difference over its channels, the sum of all channels' squares,
+/// and the number of channels.
+fn differences(golden: &DynamicImage, new: &DynamicImage) -> (Vec<u8>, f64, usize) {
+    use DynamicImage::{ImageRgb8, ImageRgba8};
+    let deep = |picture: &DynamicImage| {
+        picture.color().bytes_per_pixel() > picture.color().channel_count()
+    };
+    match (golden, new) {
+        (ImageRgb8(golden), ImageRgb8(new)) => by_bytes::<3>(golden.as_raw(), new.as_raw()),
+        (ImageRgba8(golden), ImageRgba8(new)) => by_bytes::<4>(golden.as_raw(), new.as_raw()),
+        (golden, new) if deep(golden) || deep(new) => {
+            by_words(golden.to_rgba16().as_raw(), new.to_rgba16().as_raw())
+        }
+        (golden, new) => by_bytes::<4>(golden.to_rgba8().as_raw(), new.to_rgba8().as_raw()),
+    }
+}
+
+fn by_bytes<const CHANNELS: usize>(golden: &[u8], new: &[u8]) -> (Vec<u8>, f64, usize) {
+    let mut squares = 0u64;
+    let largest = |(one, other): (&[u8], &[u8])| {
+        let mut largest = 0;
+        for (a, b) in one.iter().zip(other) {
+            let difference = a.abs_diff(*b);
+            squares += u64::from(difference) * u64::from(difference);
+            largest = largest.max(difference);
+        }
+        largest
+    };
+    let pairs = golden.chunks_exact(CHANNELS).zip(new.chunks_exact(CHANNELS));
+    let differences = pairs.map(largest).collect();
+    (differences, squares as f64, CHANNELS)
+}
+
+fn by_words(golden: &[u16], new: &[u16]) -> (Vec<u8>, f64, usize) {
+    /// 65535 / 255
+    const UNIT: u16 = 257;
+    let mut squares = 0.0;
+    let pairs = golden.chunks_exact(4).zip(new.chunks_exact(4));
+    let differences = pairs
+        .map(|(one, other)| {
+            let mut largest = 0;
+            for (a, b) in one.iter().zip(other) {
+                let difference = a.abs_diff(*b);
+                squares += (f64::from(difference) / f64::from(UNIT)).powi(2);
+                largest = largest.max(difference.div_ceil(UNIT) as u8);
+            }
+            largest
+        })
+        .collect();
+    (differences, squares, 4)
+}
+
+/// The window that holds the most differing pixels, by a table of sums over all
+/// rectangles that begin in the corner.
+fn densest(
+    differences: &[u8],
+    (width, height): (usize, usize),
+    side: usize,
+    tolerance: u8,
+) -> Densest {
+    let (across, down) = (side.min(width), side.min(height));
+    let mut best = Densest { differing: 0, at: [0, 0], side };
+    if !differences.iter().any(|difference| *difference > tolerance) {
+        return best;
+    }
+    let columns = width + 1;
+    let mut sums = vec![0usize; columns * (height + 1)];
+    for y in 0..height {
+        let mut row = 0;
+        for x in 0..width {
+            row += usize::from(differences[y * width + x] > tolerance);
+            sums[(y + 1) * columns + x + 1] = sums[y * columns + x + 1] + row;
+        }
+    }
+    for y in down..=height {
+        for x in across..=width {
+            let (top, left) = (y - down, x - across);
+            let inside = sums[y * columns + x] + sums[top * columns + left]
+                - sums[top * columns + x]
+                - sums[y * columns + left];
+            if inside > best.differing {
+                best = Densest { differing: inside, at: [left, top], side };
+            }
+        }
+    }
+    best
+}
+
+/// Whether the bytes are a PNG file from its signature to its last chunk, with every
+/// checksum right: then equal bytes are equal pictures, and need no decoding.
+pub(super) fn is_whole_png(bytes: &[u8]) -> bool {
+    let Some(mut rest) = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n") else { return false };
+    let mut data = false;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(checked) = length.checked_add(4).and_then(|end| after.get(..end)) else {
+            return false;
+        };
+        let Some((sum, next)) = after[length + 4..].split_first_chunk::<4>() else { return false };
+        if crc32fast::hash(checked) != u32::from_be_bytes(*sum) {
+            return false;
+        }
+        data |= checked.starts_with(b"IDAT");
+        if checked.starts_with(b"IEND") {
+            return data && next.is_empty();
+        }
+        rest = next;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageBuffer, Luma, Rgb, RgbImage};
+
+    use super::*;
+
+    fn picture(width: u32, height: u32, changed: &[(u32, u32, u8)]) -> DynamicImage {
+        let mut picture = RgbImage::from_pixel(width, height, Rgb([100, 100, 100]));
+        for &(x, y, value) in changed {
+            picture.put_pixel(x, y, Rgb([100, value, 100]));
+        }
+        picture.into()
+    }
+
+    fn measured(golden: &DynamicImage, new: &DynamicImage) -> Measured {
+        measure(golden, new, &Limits::default()).expect("one size")
+    }
+
+    #[test]
+    fn the_largest_difference_is_found_with_its_place_and_share() {
+        let found = measured(&picture(5, 4, &[]), &picture(5, 4, &[(3, 2, 130), (0, 0, 90)]));
+        assert_eq!((found.largest, found.at, found.differing), (30, [3, 2], 2));
+        assert_eq!(found.ratio, 0.1);
+        let squares = f64::from(30 * 30 + 10 * 10) / 60.0;
+        assert!((found.rmse - squares.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn it_does_not_matter_which_picture_comes_first() {
+        let (one, other) = (picture(20, 30, &[(1, 2, 3)]), picture(20, 30, &[(7, 9, 255)]));
+        assert_eq!(measured(&one, &other), measured(&other, &one));
+    }
+
+    #[test]
+    fn the_densest_window_is_where_most_pixels_differ() {
+        let spots = [(0, 0, 0), (10, 11, 0), (11, 11, 0), (12, 13, 0)];
+        let limits = Limits { window: Some(Window { side: 3, most: 0 }), ..Limits::default() };
+        let found = measure(&picture(20, 20, &[]), &picture(20, 20, &spots), &limits);
+        let densest = found.expect("one size").densest;
+        assert_eq!((densest.differing, densest.at), (3, [10, 11]));
+    }
+
+    #[test]
+    fn less_than_a_unit_of_16_bits_is_still_a_difference() {
+        let deep = |value: u16| -> DynamicImage {
+            DynamicImage::ImageLuma16(ImageBuffer::from_pixel(2, 2, Luma([value])))
+        };
+        assert_eq!(measured(&deep(5000), &deep(5001)).largest, 1);
+        assert_eq!(measured(&deep(0), &deep(65535)).largest, 255);
+        assert_eq!(measured(&deep(7), &deep(7)).largest, 0);
+    }
+
+    #[test]
+    fn other_sizes_are_told_in_words() {
+        let error = measure(&picture(2, 3, &[]), &picture(3, 2, &[]), &Limits::default());
+        assert_eq!(error.expect_err("sizes"), "GOLDEN has 2 x 3 pixels, NEW 3 x 2");
+    }
+
+    #[test]
+    fn a_png_is_whole_only_with_every_checksum_right() {
+        let picture = crate::picture::Rgb::filled(3, 3, [1, 2, 3]);
+        let bytes = crate::picture::png::encode(&picture, "{}").expect("a PNG");
+        assert!(is_whole_png(&bytes));
+        for end in 0..bytes.len() {
+            assert!(!is_whole_png(&bytes[..end]), "{end}");
+            let mut changed = bytes.clone();
+            changed[end] ^= 1;
+            assert!(!is_whole_png(&changed), "{end}");
+        }
+        assert!(!is_whole_png(&[&bytes[..], b"x"].concat()));
+    }
+}

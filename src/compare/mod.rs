@@ -1,0 +1,317 @@
+//! Two folders -> pairs -> differences -> verdict.
+//!
+//! Decoded pixels are compared, for encoders differ; the manifests and the raw maps
+//! beside the pictures are compared too, where both sides have them.
+
+mod context;
+mod divergence;
+mod limits;
+mod measure;
+mod raw;
+pub mod report;
+mod side;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
+
+pub use context::Note;
+pub use divergence::{Divergence, Step};
+pub use limits::{Limits, Profile, Window};
+pub use measure::{Densest, Measured};
+pub use raw::RawMeasured;
+pub use side::Side;
+
+use crate::error::Error;
+
+/// The version of the JSON document's shape.
+pub const SCHEMA: u32 = 1;
+
+/// What became of one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Outcome {
+    /// Every pixel is the same.
+    Same,
+    /// It differs, within the limits.
+    Within,
+    /// It differs beyond a limit.
+    Different,
+    /// GOLDEN has it and NEW has not.
+    Missing,
+    /// NEW has it and GOLDEN has not.
+    Extra,
+    /// One side is no picture.
+    Unreadable,
+    /// One side is an empty file.
+    Empty,
+    /// Width or height differ.
+    Size,
+}
+
+/// What `--allow` can forgive.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames, Display, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Allowed {
+    /// [`Outcome::Missing`]
+    Missing,
+    /// [`Outcome::Extra`]
+    Extra,
+    /// [`Outcome::Unreadable`]
+    Unreadable,
+    /// [`Outcome::Empty`]
+    Empty,
+    /// [`Outcome::Size`]
+    Size,
+}
+
+/// One picture, compared.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Compared {
+    /// Its name, relative to both folders.
+    pub file: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether it makes the comparison fail.
+    pub fails: bool,
+    /// Why, in words; empty for what is the same.
+    pub reasons: Vec<String>,
+    /// The fold, from 1, if a manifest or the name says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
+    /// The position of the layer, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub b: Option<usize>,
+    /// The layer's name, if a manifest says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// What was measured of its pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
+    /// What was measured of its raw map.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawMeasured>,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// The version of this shape: 1.
+    pub schema: u32,
+    /// As given.
+    pub golden: String,
+    /// As given.
+    pub new: String,
+    /// The profile whose limits were in force.
+    pub profile: Profile,
+    /// Whether nothing failed.
+    pub same: bool,
+    /// What else differs between the runs, and may explain the rest.
+    pub notes: Vec<Note>,
+    /// Where each fold begins to differ, and how that goes on.
+    pub divergence: Vec<Divergence>,
+    /// Every picture of either side, by name.
+    pub pictures: Vec<Compared>,
+    /// Where both sides' files are, for the reports.
+    #[serde(skip)]
+    pub sides: Option<(Side, Side)>,
+}
+
+impl Report {
+    /// Where a picture is on both sides.
+    pub fn paths(&self, picture: &Compared) -> (PathBuf, PathBuf) {
+        let path = |side: &Side| side.path(&picture.file);
+        self.sides.as_ref().map(|(golden, new)| (path(golden), path(new))).unwrap_or_default()
+    }
+
+    /// How many pictures had this outcome.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.pictures.iter().filter(|picture| picture.outcome == outcome).count()
+    }
+
+    /// The pictures that fail, the worst first: those without a measure, then by the
+    /// root mean square of their differences.
+    pub fn failures(&self) -> Vec<&Compared> {
+        let mut failures: Vec<&Compared> = self.pictures.iter().filter(|p| p.fails).collect();
+        let badness = |p: &Compared| p.measured.as_ref().map_or(f64::INFINITY, |m| m.rmse);
+        failures.sort_by(|a, b| badness(b).total_cmp(&badness(a)));
+        failures
+    }
+}
+
+/// What is asked of a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Where limits come from that are not set.
+    pub profile: Profile,
+    /// Limits that are set.
+    pub limits: Limits,
+    /// What does not fail.
+    pub allowed: Vec<Allowed>,
+}
+
+/// Compares two folders or two files.
+///
+/// # Errors
+/// [`Error::Usage`] if there is no pair to compare, or one side is a file and the other
+/// a folder; [`Error::Io`] if a folder cannot be read.
+pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report, Error> {
+    let (left, right) = side::read_both(golden, new)?;
+    let names: BTreeSet<&String> = left.names().chain(right.names()).collect();
+    if !names.iter().any(|name| left.has(name) && right.has(name)) {
+        return Err(Error::usage_hint(
+            format!("{} and {} have no picture in common", golden.display(), new.display()),
+            "pictures are paired by their names; give the two folders that `actviz render` \
+             wrote into",
+        ));
+    }
+    let pictures: Vec<Compared> =
+        names.into_par_iter().map(|name| one(name, &left, &right, question)).collect();
+    let notes = context::notes(&left, &right);
+    let same = !pictures.iter().any(|p| p.fails) && !notes.iter().any(|note| note.fails);
+    Ok(Report {
+        schema: SCHEMA,
+        golden: golden.display().to_string(),
+        new: new.display().to_string(),
+        profile: question.profile,
+        same,
+        notes,
+        divergence: divergence::find(&pictures),
+        pictures,
+        sides: Some((left, right)),
+    })
+}
+
+/// Compares one picture.
+fn one(name: &str, left: &Side, right: &Side, question: &Question) -> Compared {
+    let entry = right.entry(name).or(left.entry(name));
+    let numbers = entry.map(|e| (e.fold, e.b)).or_else(|| numbers_in(name));
+    let mut compared = Compared {
+        file: name.to_owned(),
+        outcome: Outcome::Same,
+        fails: false,
+        reasons: Vec::new(),
+        fold: numbers.map(|(fold, _)| fold),
+        b: numbers.map(|(_, b)| b),
+        layer: entry.map(|e| e.layer.clone()),
+        measured: None,
+        raw: None,
+    };
+    let limits = question.limits.over(question.profile.limits(left.colormap(name)));
+    match pixels(name, left, right, &limits) {
+        Ok(None) => {}
+        Ok(Some(measured)) => {
+            compared.outcome = match measured.largest {
+                0 => Outcome::Same,
+                _ => Outcome::Within,
+            };
+            compared.reasons = limits.broken_by(&measured);
+            compared.measured = (measured.largest > 0).then_some(measured);
+        }
+        Err((outcome, reason)) => {
+            compared.outcome = outcome;
+            compared.reasons = vec![reason];
+        }
+    }
+    if let (Some(golden), Some(new)) = (left.raw(name), right.raw(name)) {
+        let found = raw::compare(&golden, &new, &limits);
+        compared.reasons.extend(found.reason.clone());
+        if found.beyond > 0 || found.largest > 0.0 {
+            compared.raw = Some(found);
+        }
+    }
+    let measured = matches!(compared.outcome, Outcome::Same | Outcome::Within);
+    if measured && !compared.reasons.is_empty() {
+        compared.outcome = Outcome::Different;
+    }
+    compared.fails = compared.outcome.fails(&question.allowed);
+    compared
+}
+
+impl Outcome {
+    fn fails(self, allowed: &[Allowed]) -> bool {
+        let forgiven = match self {
+            Outcome::Same | Outcome::Within => return false,
+            Outcome::Different => return true,
+            Outcome::Missing => Allowed::Missing,
+            Outcome::Extra => Allowed::Extra,
+            Outcome::Unreadable => Allowed::Unreadable,
+            Outcome::Empty => Allowed::Empty,
+            Outcome::Size => Allowed::Size,
+        };
+        !allowed.contains(&forgiven)
+    }
+}
+
+/// Reads and measures both sides' pixels; `None` if both files are the same bytes, or
+/// no pictures but raw maps.
+fn pixels(
+    name: &str,
+    left: &Side,
+    right: &Side,
+    limits: &Limits,
+) -> Result<Option<Measured>, (Outcome, String)> {
+    if !right.has(name) {
+        return Err((Outcome::Missing, "it is missing in NEW".to_owned()));
+    }
+    if !left.has(name) {
+        return Err((Outcome::Extra, "it is not in GOLDEN".to_owned()));
+    }
+    if name.ends_with(side::RAW) {
+        return Ok(None);
+    }
+    let golden = read("GOLDEN", left, name)?;
+    let new = read("NEW", right, name)?;
+    if golden == new && measure::is_whole_png(&golden) {
+        return Ok(None);
+    }
+    let golden = decode("GOLDEN", &golden)?;
+    let new = decode("NEW", &new)?;
+    measure::measure(&golden, &new, limits).map(Some).map_err(|sizes| (Outcome::Size, sizes))
+}
+
+fn read(side: &str, from: &Side, name: &str) -> Result<Vec<u8>, (Outcome, String)> {
+    match std::fs::read(from.path(name)) {
+        Ok(bytes) if bytes.is_empty() => {
+            Err((Outcome::Empty, format!("the file in {side} is empty")))
+        }
+        Ok(bytes) => Ok(bytes),
+        Err(error) => {
+            Err((Outcome::Unreadable, format!("the file in {side} cannot be read: {error}")))
+        }
+    }
+}
+
+fn decode(side: &str, bytes: &[u8]) -> Result<image::DynamicImage, (Outcome, String)> {
+    image::load_from_memory_with_format(bytes, image::ImageFormat::Png).map_err(|error| {
+        (Outcome::Unreadable, format!("the file in {side} is no readable PNG: {error}"))
+    })
+}
+
+/// Fold and position from a name such as `fox/2_7.overlay.png`.
+fn numbers_in(name: &str) -> Option<(usize, usize)> {
+    let last = name.rsplit('/').next()?;
+    let (fold, b) = last.split('.').next()?.split_once('_')?;
+    Some((fold.parse().ok()?, b.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fold_and_layer_are_read_from_a_picture_s_name() {
+        assert_eq!(numbers_in("fox/2_7.overlay.png"), Some((2, 7)));
+        assert_eq!(numbers_in("12_3.png"), Some((12, 3)));
+        assert_eq!(numbers_in("sheet.png"), None);
+        assert_eq!(numbers_in("mean_3.png"), None);
+    }
+}

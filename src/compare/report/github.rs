@@ -1,0 +1,153 @@
+//! For GitHub: annotations, and a table in the job's summary.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::table;
+use crate::compare::{Compared, Report};
+
+/// GitHub shows ten annotations of a step and drops the rest
+/// (docs.github.com, workflow commands for GitHub Actions).
+const ANNOTATIONS: usize = 10;
+/// A step's summary is dropped whole when it is larger, in bytes (docs.github.com, job
+/// summaries).
+const LARGEST: usize = 1024 * 1024;
+
+/// Prints the annotations.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn annotate(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let failures = report.failures();
+    let fitting = if failures.len() > ANNOTATIONS { ANNOTATIONS - 1 } else { ANNOTATIONS };
+    for picture in failures.iter().take(fitting) {
+        let text = format!("{}: {}", picture.file, picture.reasons.join("; "));
+        writeln!(out, "::error title=actviz compare::{}", escaped(&text))?;
+    }
+    if failures.len() > fitting {
+        let rest = failures.len() - fitting;
+        writeln!(out, "::error title=actviz compare::{rest} more pictures failed")?;
+    }
+    Ok(())
+}
+
+/// A message of a workflow command is one line.
+fn escaped(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// Adds the report to a step's summary file, cut at GitHub's limit.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn summarise(report: &Report, file: &Path) -> io::Result<()> {
+    let mut summary = std::fs::File::options().create(true).append(true).open(file)?;
+    let used = summary.metadata()?.len() as usize;
+    summary.write_all(markdown(report, LARGEST.saturating_sub(used)).as_bytes())
+}
+
+/// The report as Markdown of at most `most` bytes.
+fn markdown(report: &Report, most: usize) -> String {
+    let mut text = format!("### actviz compare\n\n{}\n\n", table::summary(report));
+    for note in &report.notes {
+        let _ = writeln!(text, "* {}: {}", note.about, plain(&note.text));
+    }
+    for fold in &report.divergence {
+        let _ = writeln!(text, "* {}", plain(&table::divergence(fold)));
+    }
+    let failures = report.failures();
+    if !failures.is_empty() {
+        text.push_str("\n| picture | layer | why |\n| --- | --- | --- |\n");
+    }
+    let cut = "\n\nThe rest is cut: a summary has a limit of 1 MiB.\n";
+    for picture in failures {
+        let row = row(picture);
+        if text.len() + row.len() + cut.len() > most {
+            text.push_str(cut);
+            break;
+        }
+        text.push_str(&row);
+    }
+    if text.len() > most { String::new() } else { text }
+}
+
+fn row(picture: &Compared) -> String {
+    let layer = picture.layer.as_deref().unwrap_or("-");
+    let why = picture.reasons.join("; ");
+    format!("| {} | {} | {} |\n", plain(&picture.file), plain(layer), plain(&why))
+}
+
+/// Without what Markdown or HTML would take for its own.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => plain.push_str("&lt;"),
+            '&' => plain.push_str("&amp;"),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => {
+                plain.push('\\');
+                plain.push(character);
+            }
+            '\r' | '\n' => plain.push(' '),
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{Outcome, Profile};
+
+    fn report(failures: usize) -> Report {
+        let picture = |number: usize| Compared {
+            file: format!("{number}_1.png"),
+            outcome: Outcome::Missing,
+            fails: true,
+            reasons: vec!["100 % gone\nfor ever".to_owned()],
+            fold: Some(number),
+            b: Some(1),
+            layer: Some("a|b<i>".to_owned()),
+            measured: None,
+            raw: None,
+        };
+        Report {
+            schema: 1,
+            golden: "golden".to_owned(),
+            new: "new".to_owned(),
+            profile: Profile::Exact,
+            same: false,
+            notes: vec![],
+            divergence: vec![],
+            pictures: (1..=failures).map(picture).collect(),
+            sides: None,
+        }
+    }
+
+    fn annotations(failures: usize) -> Vec<String> {
+        let mut text = Vec::new();
+        annotate(&report(failures), &mut text).expect("memory");
+        String::from_utf8(text).expect("UTF-8").lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn there_are_at_most_ten_annotations_of_one_line() {
+        assert_eq!(annotations(3).len(), 3);
+        assert_eq!(annotations(10).len(), 10);
+        let many = annotations(50);
+        assert_eq!(many.len(), 10);
+        assert!(many[9].ends_with("41 more pictures failed"));
+        assert!(many[0].contains("100 %25 gone%0Afor ever"));
+    }
+
+    #[test]
+    fn the_summary_stays_below_its_limit_and_says_so() {
+        let whole = markdown(&report(100), LARGEST);
+        assert!(whole.contains("100\\_1.png") && whole.contains("a\\|b&lt;i>"));
+        let cut = markdown(&report(100), 2000);
+        assert!(cut.len() <= 2000 && cut.contains("The rest is cut"));
+        assert_eq!(markdown(&report(100), 10), "");
+    }
+}

@@ -1,0 +1,141 @@
+//! One self-contained page: every failed picture with a slider between what was
+//! expected and what came out.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::RgbImage;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{table, triple, triple::Triple};
+use crate::compare::{Compared, Report};
+
+/// Pictures on the page at most: it is read by a person, and sent by mail.
+const MOST: usize = 500;
+
+/// Pixels from which on a picture has a line of its own.
+const WIDE: u32 = 512;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page as text.
+pub fn page(report: &Report) -> String {
+    let failures = report.failures();
+    let mut folds: Vec<usize> = failures.iter().filter_map(|picture| picture.fold).collect();
+    folds.sort_unstable();
+    folds.dedup();
+    let mut layers: Vec<usize> = failures.iter().filter_map(|picture| picture.b).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "actviz compare: " (if report.same { "same" } else { "different" }) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (table::summary(report)) }
+                p { (report.golden) " → " (report.new) ", profile " (report.profile) }
+                (explanations(report))
+                @if !failures.is_empty() {
+                    form id="filter" {
+                        (choice("fold", &folds))
+                        (choice("layer", &layers))
+                    }
+                }
+                main {
+                    @for picture in failures.iter().take(MOST) { (one(report, picture)) }
+                    @if failures.len() > MOST {
+                        p { (failures.len() - MOST) " more failed; the worst are shown." }
+                    }
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn explanations(report: &Report) -> Markup {
+    html! {
+        @if !report.notes.is_empty() || !report.divergence.is_empty() {
+            ul {
+                @for note in &report.notes {
+                    li class=[note.fails.then_some("fails")] { b { (note.about) } " " (note.text) }
+                }
+                @for fold in &report.divergence { li { (table::divergence(fold)) } }
+            }
+        }
+    }
+}
+
+fn choice(name: &str, numbers: &[usize]) -> Markup {
+    html! {
+        label {
+            (name) " "
+            select name=(name) {
+                option value="" { "all" }
+                @for number in numbers { option value=(number) { (number) } }
+            }
+        }
+    }
+}
+
+fn one(report: &Report, picture: &Compared) -> Markup {
+    let (golden, new) = report.paths(picture);
+    let triple = Triple::read(&golden, &new);
+    let number = |number: Option<usize>| number.map(|number| number.to_string());
+    let widths = [&triple.expected, &triple.actual].map(|p| p.as_ref().map_or(0, RgbImage::width));
+    // Sheets and grids are read, not only looked at.
+    let wide = widths.into_iter().any(|width| width > WIDE);
+    html! {
+        section data-fold=[number(picture.fold)] data-layer=[number(picture.b)] {
+            h2 {
+                (picture.file)
+                @if let Some(layer) = &picture.layer { " " small { (layer) } }
+            }
+            p { (picture.reasons.join("; ")) }
+            div.pictures.wide[wide] {
+                @if let (Some(expected), Some(actual)) = (&triple.expected, &triple.actual) {
+                    @if expected.dimensions() == actual.dimensions() {
+                        figure {
+                            div.both {
+                                (img(actual, "actual"))
+                                div.expected { (img(expected, "expected")) }
+                            }
+                            input type="range" min="0" max="100" value="50"
+                                aria-label="from actual to expected";
+                            figcaption { "expected | actual" }
+                        }
+                    }
+                }
+                (figure(triple.expected.as_ref(), "expected"))
+                (figure(triple.actual.as_ref(), "actual"))
+                (figure(triple.difference.as_ref(), "difference, ten times"))
+            }
+        }
+    }
+}
+
+fn figure(picture: Option<&RgbImage>, caption: &str) -> Markup {
+    html! {
+        figure {
+            @match picture {
+                Some(picture) => (img(picture, caption)),
+                None => div.none { "none" },
+            }
+            figcaption { (caption) }
+        }
+    }
+}
+
+fn img(picture: &RgbImage, alt: &str) -> Markup {
+    let bytes = triple::png(picture, Path::new(alt)).unwrap_or_default();
+    let source = format!("data:image/png;base64,{}", STANDARD.encode(bytes));
+    html! { img src=(source) alt=(alt) width=(picture.width()) height=(picture.height()); }
+}

@@ -1,0 +1,91 @@
+//! For people: what else differs, where it begins, and the worst pictures first.
+
+use std::io::{self, Write};
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use crate::compare::{Compared, Divergence, Outcome, Report};
+
+/// Prints the report.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for note in &report.notes {
+        writeln!(out, "{:<9} {}", note.about, note.text)?;
+    }
+    for fold in &report.divergence {
+        writeln!(out, "{}", divergence(fold))?;
+    }
+    let failures = report.failures();
+    if !failures.is_empty() {
+        if !report.notes.is_empty() || !report.divergence.is_empty() {
+            writeln!(out)?;
+        }
+        for line in table(&failures).lines() {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out, "{}", summary(report))
+}
+
+/// `fold 2 begins to differ at layer 3 (layer1.2.relu_2): RMSE 0.4, 1.2, 3.9`
+pub fn divergence(fold: &Divergence) -> String {
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    let growth: Vec<String> = fold.growth.iter().map(|step| number(step.rmse)).collect();
+    let name = fold.layer.as_ref().map_or(String::new(), |layer| format!(" ({layer})"));
+    let raw: Vec<f64> = fold.growth.iter().filter_map(|step| step.raw).collect();
+    let raw = match (raw.first(), raw.last()) {
+        (Some(first), Some(last)) => format!("; raw values by {first:.1e} to {last:.1e}"),
+        _ => String::new(),
+    };
+    format!(
+        "fold {} begins to differ at layer {}{name}: RMSE {}{raw}",
+        fold.fold,
+        fold.first,
+        growth.join(", ")
+    )
+}
+
+/// The verdict with its counts.
+pub fn summary(report: &Report) -> String {
+    let count = |outcome: Outcome| report.count(outcome);
+    let mut parts = vec![format!("{} the same", count(Outcome::Same))];
+    for (outcome, words) in [
+        (Outcome::Within, "within the limits"),
+        (Outcome::Different, "different"),
+        (Outcome::Size, "of another size"),
+        (Outcome::Missing, "missing"),
+        (Outcome::Extra, "extra"),
+        (Outcome::Unreadable, "unreadable"),
+        (Outcome::Empty, "empty"),
+    ] {
+        match count(outcome) {
+            0 => {}
+            number => parts.push(format!("{number} {words}")),
+        }
+    }
+    let verdict = if report.same { "same" } else { "DIFFERENT" };
+    format!("{verdict}: {} pictures, {}", report.pictures.len(), parts.join(", "))
+}
+
+fn table(failures: &[&Compared]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["picture", "layer", "largest", "RMSE", "differing", "why"]);
+    for picture in failures {
+        let measured = picture.measured.as_ref();
+        let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        table.add_row([
+            picture.file.clone(),
+            cell(picture.layer.clone()),
+            cell(measured.map(|m| m.largest.to_string())),
+            cell(measured.map(|m| format!("{:.2}", m.rmse))),
+            cell(measured.map(|m| format!("{:.2} %", 100.0 * m.ratio))),
+            picture.reasons.join("; "),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,124 @@
+//! One side of a comparison: its pictures, and its manifest.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::colormap::Colormap;
+use crate::error::Error;
+use crate::manifest::{Manifest, Picture};
+use crate::output;
+
+/// How the names of pictures end.
+const PICTURE: &str = ".png";
+/// How the names of raw maps end.
+pub(super) const RAW: &str = ".npy";
+
+/// A folder of pictures, or one picture.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// Where each picture is, by name.
+    files: BTreeMap<String, PathBuf>,
+    /// Where each raw map is, by name.
+    raw: BTreeMap<String, PathBuf>,
+    /// What was run, if there is a manifest.
+    pub manifest: Option<Manifest>,
+    /// The pictures' places in the manifest.
+    places: HashMap<String, usize>,
+    /// Every picture that the manifest promises, sheets and the like included.
+    promised: BTreeSet<String>,
+    /// Why the manifest that is there cannot be used.
+    pub damage: Option<String>,
+}
+
+/// Reads both sides, which are two folders or two files.
+pub(super) fn read_both(golden: &Path, new: &Path) -> Result<(Side, Side), Error> {
+    for path in [golden, new] {
+        if !path.exists() {
+            return Err(Error::usage_hint(
+                format!("{} does not exist", path.display()),
+                "actviz compare GOLDEN NEW takes two folders or two files",
+            ));
+        }
+    }
+    match (golden.is_dir(), new.is_dir()) {
+        (true, true) => Ok((Side::folder(golden)?, Side::folder(new)?)),
+        // Two files are a pair, whatever they are called.
+        (false, false) => {
+            let name = new.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((Side::file(&name, golden), Side::file(&name, new)))
+        }
+        _ => Err(Error::usage(format!(
+            "{} and {} are a folder and a file: give two folders or two files",
+            golden.display(),
+            new.display()
+        ))),
+    }
+}
+
+impl Side {
+    fn file(name: &str, path: &Path) -> Side {
+        let own = BTreeMap::from([(name.to_owned(), path.to_owned())]);
+        let raw = if name.ends_with(RAW) { own.clone() } else { BTreeMap::new() };
+        Side { files: own, raw, ..Side::default() }
+    }
+
+    fn folder(path: &Path) -> Result<Side, Error> {
+        let (manifest, damage) = match Manifest::read(path) {
+            Ok(manifest) => (manifest, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let pictures = manifest.iter().flat_map(|m| &m.pictures).enumerate();
+        let places = pictures.map(|(place, picture)| (picture.file.clone(), place)).collect();
+        let promised = manifest.iter().flat_map(Manifest::files);
+        let promised = promised.filter(|name| name.ends_with(PICTURE)).collect();
+        let (mut files, mut raw) = (BTreeMap::new(), BTreeMap::new());
+        for name in output::files_below(path)? {
+            let file = path.join(&name);
+            if name.ends_with(PICTURE) {
+                files.insert(name, file);
+            } else if name.ends_with(RAW) {
+                raw.insert(name, file);
+            }
+        }
+        Ok(Side { files, raw, manifest, places, promised, damage })
+    }
+
+    /// The pictures' names, those included that only the manifest knows: what is
+    /// promised and not there is missing.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.files.keys().chain(&self.promised)
+    }
+
+    /// Whether the file is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// Where the file is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.files.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The manifest's entry for a picture.
+    pub fn entry(&self, name: &str) -> Option<&Picture> {
+        self.manifest.as_ref()?.pictures.get(*self.places.get(name)?)
+    }
+
+    /// The colour map of a picture, or of a consensus; a sheet has several.
+    pub fn colormap(&self, name: &str) -> Option<Colormap> {
+        let consensus = || {
+            let all = self.manifest.iter().flat_map(|manifest| &manifest.consensus);
+            let mut drawn = all.flat_map(|consensus| [&consensus.mean, &consensus.std]);
+            drawn.find(|drawn| drawn.file == name).map(|drawn| drawn.colormap)
+        };
+        self.entry(name).map(|picture| picture.colormap).or_else(consensus)
+    }
+
+    /// The raw map beside a picture: the manifest's, or the one of that name.
+    pub fn raw(&self, name: &str) -> Option<PathBuf> {
+        let named = self.entry(name).and_then(|picture| picture.raw.clone());
+        let beside = || name.strip_suffix(PICTURE).map(|stem| format!("{stem}{RAW}"));
+        let named = named.or_else(beside).unwrap_or_else(|| name.to_owned());
+        self.raw.get(&named).cloned()
+    }
+}
