@@ -7,8 +7,9 @@
 PREFIX ?= $(HOME)/.local
 PYTHON ?= python3
 ROOT = $(DESTDIR)$(PREFIX)
+ACTVIZ = cargo run --release --locked --quiet --
 
-.PHONY: help libtorch demo build test test-pytorch lint bench install uninstall clean
+.PHONY: help libtorch demo build test test-pytorch golden golden-compare golden-render lint bench install uninstall clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +31,22 @@ test: libtorch ## run all tests, and those that need no libtorch without it
 test-pytorch: libtorch ## hold the maps of resnet50 against PyTorch's (PYTHON=a python3 with torch)
 	@$(PYTHON) -c 'import torch' || { echo "actviz: $(PYTHON) has no PyTorch; name one that has: make test-pytorch PYTHON=..." >&2; exit 1; }
 	PYTHON=$(PYTHON) cargo test --release --locked --test pytorch -- --ignored
+
+golden-render: libtorch
+	for model in cnn9 resnet50; do \
+		$(ACTVIZ) render --model $$model --folds 3 --size 32 -q --force -o target/golden/$$model || exit; \
+	done
+
+golden-compare: golden-render ## render the pictures in tests/golden again and compare (FLAGS=--github ...)
+	@code=0; for model in cnn9 resnet50; do \
+		$(ACTVIZ) compare tests/golden/$$model target/golden/$$model --profile cross-cpu \
+			--html target/golden/$$model.html $(FLAGS) || code=1; \
+	done; exit $$code
+
+golden: golden-render ## take the pictures as they are now for the golden ones
+	for model in cnn9 resnet50; do \
+		$(ACTVIZ) accept tests/golden/$$model target/golden/$$model --prune || exit; \
+	done
 
 lint: libtorch ## rustfmt, clippy and rustdoc, warnings are errors
 	cargo fmt --check
