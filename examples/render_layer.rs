@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     let batch = input::prepare(Path::new(image), &shape)?.normalised(&shape).insert_axis(Axis(0));
 
     // One image, one layer: the answer is images x layers, each channels x height x width.
-    let answers = network.run(&batch, &[layer.clone()], Take::Reduced(Reduce::Mean))?;
+    let answers = network.run(&batch, std::slice::from_ref(layer), Take::Reduced(Reduce::Mean))?;
     let map = answers[0][0].index_axis(Axis(0), 0);
 
     let colours = Colormap::Auto.colours(Range::of(map.iter().copied(), 0.0));

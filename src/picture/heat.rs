@@ -37,7 +37,7 @@ pub enum Interpolation {
 }
 
 /// A map as a picture of `width` x `height` in these colours. `flags` says what is to
-/// be marked: see [`super::hatch`].
+/// be marked: see docs/pictures.md.
 pub fn heat(
     map: ArrayView2<'_, f32>,
     colours: &Colours,
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_constant_map_is_one_colour_below_its_lines() {
-        let map = arr2(&[[0.3, 0.3 + f32::EPSILON / 4.0], [0.300_000_02, 0.3]]);
+        let map = arr2(&[[0.3, 0.3_f32.next_up()], [0.3_f32.next_up(), 0.3]]);
         let colours = Colormap::Viridis.colours(Range::of(map.iter().copied(), 0.0));
         let picture = heat(map.view(), &colours, &[], (9, 9), Interpolation::Bilinear);
         assert!(picture.pixels.chunks(3).all(|pixel| pixel == colours.table[0]));
