@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use actviz::manifest::Manifest;
 use assert_cmd::Command;
@@ -338,4 +339,27 @@ fn cuda_that_is_not_there_says_what_to_install() {
         &["render", "-m", "cnn9", "--device", "cuda"],
         &["device cuda:0 cannot be used", "pip install torch==2.13.0", "LIBTORCH_USE_PYTORCH=1"],
     );
+}
+
+/// In a terminal that answers no question, as under a CI that gives its jobs one.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_preview_is_shown_in_a_terminal_and_waits_for_no_answer_of_it() {
+    let place = Place::new();
+    let binary = env!("CARGO_BIN_EXE_actviz");
+    let line = format!("{binary} render --model cnn9 --fold 1 --preview --force");
+    for (term, blocks) in [("xterm-256color", true), ("dumb", false)] {
+        let mut terminal = Command::new("script");
+        terminal.args(["--quiet", "--return", "--command", &line, "typescript"]);
+        terminal.current_dir(place.0.path()).env("ACTVIZ_MODELS", checkout("models"));
+        terminal.env("TERM", term).env_remove("KITTY_WINDOW_ID").env_remove("TERM_PROGRAM");
+        let shown = terminal.timeout(Duration::from_secs(300)).assert().success();
+        let shown = String::from_utf8_lossy(&shown.get_output().stdout).into_owned();
+        assert_eq!(shown.contains('▄'), blocks, "{term}");
+        assert_eq!(
+            shown.contains("--preview needs a terminal that shows colours"),
+            !blocks,
+            "{term}"
+        );
+    }
 }
