@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use ndarray::{Array3, Array4};
+use ndarray::{Array2, Array3, Array4};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
@@ -123,6 +123,13 @@ pub trait Engine: Sync {
     /// if there is nothing to look at.
     fn open(&self, file: &Path) -> Result<Box<dyn Network>, Error>;
 
+    /// Loads the network so that every operator that changes how fine its maps are is a
+    /// layer, too: convolutions, pools, normalisations, sums. Nothing is merged.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error>;
+
     /// The device that the networks run on.
     fn device(&self) -> Device;
 
@@ -144,6 +151,26 @@ pub trait Network: Send {
     /// # Errors
     /// [`Error::Run`] if the network cannot take such an input.
     fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error>;
+
+    /// Which operator reads which, for [`crate::insights::structure`], one line each:
+    /// `value ID OPERATOR KERNEL STRIDE PADDING DILATION : ID...` and `tap ID`, where ID 0
+    /// is the input, sizes are numbers by axis, and taps come in the order of the code.
+    fn structure(&self) -> String;
+
+    /// For each layer in `wanted` and each of `places` (row and column as shares of the
+    /// layer's height and width, 0 to 1): the energy of the gradient of the sum of the
+    /// layer's channels there with respect to the image (channels, height, width),
+    /// squares summed over the channels, height x width of the image. No map for a layer
+    /// that is no picture.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the network fails.
+    fn gradients(
+        &mut self,
+        image: &Array3<f32>,
+        wanted: &[String],
+        places: &[(f64, f64)],
+    ) -> Result<Vec<Vec<Array2<f32>>>, Error>;
 
     /// Runs a batch (images, channels, height, width; already normalised) and
     /// returns, for each image and each name in `wanted` (in that order), what

@@ -67,6 +67,10 @@ where
         Ok(Box::new(self.0(file)?))
     }
 
+    fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
+        self.open(file)
+    }
+
     fn device(&self) -> Device {
         Device::Cpu
     }
@@ -122,6 +126,44 @@ impl FakeNetwork {
 impl Network for FakeNetwork {
     fn input_channels(&self) -> Option<usize> {
         self.channels
+    }
+
+    fn structure(&self) -> String {
+        // Layer n reads layer n - 1 through a window of 2 x 2 that steps by 2.
+        let spatial = (1..self.operators.len()).flat_map(|n| {
+            [format!("value {n} avg_pool2d 2,2 2,2 0,0 1,1 : {}", n - 1), format!("tap {n}")]
+        });
+        let head = self.operators.len();
+        let vector = [
+            format!("value {head} flatten - - - - : {}", head.saturating_sub(1)),
+            format!("tap {head}"),
+        ];
+        let lines = ["tap 0".to_owned()].into_iter().chain(spatial);
+        lines.chain(vector.into_iter().filter(|_| self.vector)).collect::<Vec<String>>().join("\n")
+    }
+
+    fn gradients(
+        &mut self,
+        image: &Array3<f32>,
+        wanted: &[String],
+        places: &[(f64, f64)],
+    ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
+        let (_, height, width) = image.dim();
+        let layers = self.list(height, width);
+        let energy = |n: usize, (row, column): (f64, f64)| {
+            // Evenly over the square that the layer's value is the mean of.
+            let block = |at: f64, side: usize| ((at * (side >> n) as f64) as usize) << n;
+            let (top, left) = (block(row, height), block(column, width));
+            Array2::from_shape_fn((height, width), |(y, x)| {
+                let inside = (top..top + (1 << n)).contains(&y);
+                f32::from(inside && (left..left + (1 << n)).contains(&x))
+            })
+        };
+        let maps = |name: &String| {
+            let n = layers.iter().position(|layer| layer.name == *name && layer.is_spatial());
+            n.map_or(Vec::new(), |n| places.iter().map(|place| energy(n, *place)).collect())
+        };
+        Ok(wanted.iter().map(maps).collect())
     }
 
     fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {

@@ -15,6 +15,7 @@
 //! * [`reduction`], [`maps`], [`scale`], [`colormap`], [`picture`], [`agreement`],
 //!   [`align`]: plain arithmetic on f32 arrays.
 //! * [`compare`], [`accept`]: two folders of pictures, without any network.
+//! * [`insights`]: what the pictures show, in numbers.
 //! * [`output`]: names and whole files; [`manifest`]: what was written;
 //!   [`schema`]: its shape.
 //!
@@ -52,6 +53,7 @@ pub mod examples;
 pub mod fake;
 pub mod images;
 pub mod input;
+pub mod insights;
 pub mod layers;
 pub mod manifest;
 pub mod maps;

@@ -65,8 +65,11 @@ impl Folder {
             ));
         }
         let own = finished.as_ref().map(Manifest::files).unwrap_or_default();
-        let ours =
-            |file: &String| own.contains(file) || (started.is_some() && has_a_pictures_name(file));
+        let ours = |file: &String| {
+            own.contains(file)
+                || file == crate::insights::FILE_NAME
+                || (started.is_some() && has_a_pictures_name(file))
+        };
         match present.iter().find(|file| !ours(file)) {
             None => Ok(()),
             Some(file) => Err(Error::usage_hint(
@@ -163,6 +166,21 @@ impl Drop for Folder {
             let _ = fs::remove_dir(&self.path);
         }
     }
+}
+
+/// Writes one file outside of a run: whole, or not at all. Makes its folder if need be.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let fail = |error| Error::io("write", target)(error);
+    fs::create_dir_all(parent).map_err(fail)?;
+    let mut file = unfinished(parent).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.persist(target).map_err(|error| fail(error.error))?;
+    Ok(())
 }
 
 /// Whether a run into the folder `out` might write over `input`.

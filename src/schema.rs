@@ -22,5 +22,7 @@ mod tests {
         assert_eq!(text_of::<crate::manifest::Manifest>(), manifest);
         let compare = include_str!("../docs/compare.schema.json");
         assert_eq!(text_of::<crate::compare::Report>(), compare);
+        let insights = include_str!("../docs/insights.schema.json");
+        assert_eq!(text_of::<crate::insights::Document>(), insights);
     }
 }

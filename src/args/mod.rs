@@ -3,6 +3,7 @@
 //! What the flags mean on this machine is decided in [`crate::plan`].
 
 mod compare;
+mod insights;
 mod render;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::engine::DeviceChoice;
 use crate::talk::Verbosity;
 
 pub use compare::{AcceptArgs, CompareArgs};
+pub use insights::InsightsArgs;
 pub use render::RenderArgs;
 
 /// Heatmaps of every activation layer of every fold of a k-fold cross-validation.
@@ -30,6 +32,7 @@ Examples:
   actviz render --model resnet50 --folds 3           30 heatmaps in ./actviz-out
   actviz render --model 'runs/fold_{fold}.pt' cat.png
   actviz layers --model resnet50                     what can be seen in a network
+  actviz insights --model resnet50 --model cnn9      how blurred, how sparse, why
   actviz show actviz-out/1_3.png                     what a picture says of itself
   actviz compare golden/ actviz-out/                 exit 1 if the pictures changed
   actviz doctor                                      is this machine set up?
@@ -69,6 +72,8 @@ pub enum Command {
     Compare(Box<CompareArgs>),
     /// Make new pictures the ones that they should be
     Accept(AcceptArgs),
+    /// Measure how fine, how sparse and how far-sighted the layers are, and why
+    Insights(Box<InsightsArgs>),
     /// Print what a picture carries: model, fold, layer, scale, versions, hashes
     Show(ShowArgs),
     /// Check what this machine has: libtorch, devices, bundles

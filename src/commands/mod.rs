@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod compare;
 pub mod doctor;
+pub mod insights;
 pub mod layers;
 pub mod render;
 pub mod show;
@@ -43,6 +44,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Compare(args) => compare::run(&args, &talk, stdout),
         Command::Accept(args) => accept::run(&args, stdout),
+        Command::Insights(args) => {
+            insights::run(&args, engine(&args.run)?.as_ref(), &mut talk, stdout)
+        }
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }

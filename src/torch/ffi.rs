@@ -31,10 +31,16 @@ struct RawNode {
 type Receive = unsafe extern "C" fn(*mut c_void, usize, *mut c_void) -> c_int;
 
 unsafe extern "C" {
-    fn actviz_load(path: *const c_char, device: c_int, out: *mut *mut RawNetwork) -> *mut c_char;
+    fn actviz_load(
+        path: *const c_char,
+        device: c_int,
+        all_operators: i32,
+        out: *mut *mut RawNetwork,
+    ) -> *mut c_char;
     fn actviz_free_network(network: *mut RawNetwork);
     fn actviz_node_count(network: *const RawNetwork) -> usize;
     fn actviz_node_at(network: *const RawNetwork, index: usize) -> RawNode;
+    fn actviz_structure(network: *const RawNetwork) -> *const c_char;
     fn actviz_input_channels(network: *const RawNetwork) -> i64;
     fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
     fn actviz_run(
@@ -106,11 +112,13 @@ impl Drop for Handle {
 }
 
 impl Handle {
-    /// Loads a TorchScript file onto a device as torch-sys numbers them.
-    pub fn load(path: &CStr, device: c_int) -> Result<Handle, String> {
+    /// Loads a TorchScript file onto a device as torch-sys numbers them, with taps after
+    /// its activations alone or after all operators.
+    pub fn load(path: &CStr, device: c_int, all_operators: bool) -> Result<Handle, String> {
         let mut network = ptr::null_mut();
+        let all = i32::from(all_operators);
         // SAFETY: `path` is nul-terminated and both pointers outlive the call.
-        let message = unsafe { actviz_load(path.as_ptr(), device, &raw mut network) };
+        let message = unsafe { actviz_load(path.as_ptr(), device, all, &raw mut network) };
         let handle = NonNull::new(network).map(Handle);
         check(message)?;
         handle.ok_or_else(|| "libtorch returned no network".to_owned())
@@ -138,6 +146,15 @@ impl Handle {
             depends_on_input: node.depends_on_input != 0,
             parameters: node.parameters,
         }
+    }
+
+    /// Which operator reads which, in the format of shim.h.
+    pub fn structure(&self) -> String {
+        // SAFETY: the network lives as long as `self`.
+        let text = unsafe { actviz_structure(self.0.as_ptr()) };
+        // SAFETY: the text is nul-terminated and lives as long as the network.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_string_lossy().into_owned()
     }
 
     /// Input channels of the first convolution; 0 if the graph does not tell.

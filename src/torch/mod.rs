@@ -24,13 +24,14 @@
 mod capture;
 mod device;
 mod ffi;
+mod gradient;
 mod message;
 mod network;
 
 use std::path::Path;
 
 pub use device::{cuda_state, folder};
-pub use network::{Gradients, Node, Tap, TorchNetwork};
+pub use network::{Gradients, Node, Tap, Taps, TorchNetwork};
 
 use crate::engine::{Device, DeviceChoice, Engine, Network};
 use crate::error::Error;
@@ -65,13 +66,17 @@ impl TorchEngine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn load(&self, file: &Path) -> Result<TorchNetwork, Error> {
-        TorchNetwork::load(file, self.device)
+        TorchNetwork::load(file, self.device, Taps::Activations)
     }
 }
 
 impl Engine for TorchEngine {
     fn open(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
         Ok(Box::new(self.load(file)?))
+    }
+
+    fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
+        Ok(Box::new(TorchNetwork::load(file, self.device, Taps::Operators)?))
     }
 
     fn device(&self) -> Device {

@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array3, Array4};
+use ndarray::{Array2, Array3, Array4, Axis};
 use tch::{TchError, Tensor};
 
 use super::capture::{self, Picture};
 use super::device;
 use super::ffi::{self, Handle};
+use super::gradient;
 use super::message;
 use crate::engine::{Device, InputShape, Network, Take};
 use crate::error::Error;
@@ -24,6 +25,17 @@ pub enum Gradients {
     /// The tensors that taps and outputs give can be differentiated, as far as they
     /// depend on an input that requires gradients. Weights are constants.
     On,
+}
+
+/// Where the taps are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Taps {
+    /// After every activation.
+    #[default]
+    Activations,
+    /// Also after every convolution, pool, normalisation, sum and the like. Nothing is
+    /// folded into anything then: the graph as saved.
+    Operators,
 }
 
 /// One activation call in the network's code. In a loop it may run several times, in
@@ -76,10 +88,10 @@ enum Batching {
 }
 
 impl TorchNetwork {
-    pub(super) fn load(file: &Path, device: Device) -> Result<TorchNetwork, Error> {
+    pub(super) fn load(file: &Path, device: Device, taps: Taps) -> Result<TorchNetwork, Error> {
         let source = Source { file: file.to_owned(), device };
         let handle = ffi::c_path(file)
-            .and_then(|path| Handle::load(&path, device::number(device)))
+            .and_then(|path| Handle::load(&path, device::number(device), taps == Taps::Operators))
             .map_err(|detail| source.load_error(detail))?;
         let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
         if nodes.is_empty() {
@@ -169,6 +181,16 @@ impl TorchNetwork {
         Ok(transposed(layers, count))
     }
 
+    fn tensor_error(&self, batch: &Array4<f32>, error: TchError) -> Error {
+        let (_, channels, height, width) = batch.dim();
+        Error::Run {
+            file: self.source.file.clone(),
+            input: format!("{channels}x{height}x{width}"),
+            message: "the images cannot be handed to libtorch".to_owned(),
+            detail: error.to_string(),
+        }
+    }
+
     fn run_one_by_one(
         &mut self,
         images: &Tensor,
@@ -185,6 +207,45 @@ impl TorchNetwork {
 }
 
 impl Network for TorchNetwork {
+    fn structure(&self) -> String {
+        self.handle.structure()
+    }
+
+    fn gradients(
+        &mut self,
+        image: &Array3<f32>,
+        wanted: &[String],
+        places: &[(f64, f64)],
+    ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
+        let batch = image.view().insert_axis(Axis(0)).to_owned();
+        let image = capture::tensor(&batch).map_err(|error| self.tensor_error(&batch, error))?;
+        let input = pixels_of(&image);
+        let image = image.set_requires_grad(true);
+        let mut found: Vec<Option<Tensor>> = wanted.iter().map(|_| None).collect();
+        let source = self.source.clone();
+        self.forward_with(&image, Gradients::On, |tap, tensor| {
+            if let Some(place) = wanted.iter().position(|name| name == tap.name) {
+                let picture = Picture::of(tensor, tap.node, 1, input);
+                found[place] = gradient::sum(tensor, &picture).map_err(|error| {
+                    let message = format!("its layer {} cannot be read", tap.name);
+                    source.failed(&image, message, error.to_string())
+                })?;
+            }
+            Ok(())
+        })?;
+        wanted
+            .iter()
+            .zip(&found)
+            .map(|(name, tensor)| {
+                let energy = |tensor| gradient::energies(tensor, &image, places);
+                tensor.as_ref().map_or(Ok(Vec::new()), energy).map_err(|error| {
+                    let message = format!("the gradients of its layer {name} cannot be had");
+                    self.source.failed(&image, message, error.to_string())
+                })
+            })
+            .collect()
+    }
+
     fn input_channels(&self) -> Option<usize> {
         usize::try_from(self.handle.input_channels()).ok().filter(|&channels| channels > 0)
     }
@@ -226,12 +287,7 @@ impl Network for TorchNetwork {
         take: Take,
     ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
         let (count, channels, height, width) = batch.dim();
-        let images = capture::tensor(batch).map_err(|error| Error::Run {
-            file: self.source.file.clone(),
-            input: format!("{channels}x{height}x{width}"),
-            message: "the images cannot be handed to libtorch".to_owned(),
-            detail: error.to_string(),
-        })?;
+        let images = capture::tensor(batch).map_err(|error| self.tensor_error(batch, error))?;
         if count > 1 && self.batching == Batching::Unknown {
             self.layers(InputShape { channels, height, width })?;
         }

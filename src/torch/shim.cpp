@@ -200,6 +200,34 @@ std::optional<std::string> activation(Node* node) {
   return name;
 }
 
+// ---------------------------------------------------------------- other operators
+
+// The operators, besides activations, that change how fine the structure of a tensor
+// is: what `actviz insights` looks at.
+const std::unordered_set<std::string>& shaping_operators() {
+  static const std::unordered_set<std::string> names{
+      "conv2d", "_convolution", "convolution", "conv_transpose2d", "max_pool2d", "avg_pool2d",
+      "lp_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "batch_norm", "layer_norm",
+      "group_norm", "instance_norm", "local_response_norm", "add", "mul", "cat", "linear",
+      "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "pixel_shuffle"};
+  return names;
+}
+
+std::optional<std::string> shaping_operator(Node* node) {
+  if (!node->kind().is_aten() || node->outputs().size() != 1 ||
+      !node->output()->type()->isSubtypeOf(*TensorType::get())) {
+    return std::nullopt;
+  }
+  std::string name = node->kind().toUnqualString();
+  if (name.back() == '_') {
+    name.pop_back();
+  }
+  if (shaping_operators().count(name) == 0) {
+    return std::nullopt;
+  }
+  return name == "_convolution" || name == "convolution" ? "conv2d" : name;
+}
+
 // ---------------------------------------------------------------- tapping
 
 // One activation call in the code, before anything is known of its tensor.
@@ -214,7 +242,8 @@ struct Site {
 // its name, whatever freezing does to the graph afterwards.
 class Tapper {
  public:
-  explicit Tapper(Graph& graph) : self_(graph.inputs().at(0)) {
+  Tapper(Graph& graph, bool all_operators)
+      : all_operators_(all_operators), self_(graph.inputs().at(0)) {
     sinks_[&graph] = graph.addInput("sink")->setType(ListType::ofInts());
     visit(graph.block(), Caller{"", false});
   }
@@ -225,8 +254,11 @@ class Tapper {
   struct Caller {
     std::string path;
     bool is_activation_module;
+    // Whether the module is one operator of torch.nn that is no activation.
+    bool is_operator_module = false;
   };
 
+  bool all_operators_;
   Value* self_;
   std::unordered_map<Graph*, Value*> sinks_;
   // Inputs of a forked subgraph, and what they are outside of it.
@@ -257,6 +289,19 @@ class Tapper {
         type.name()->qualifiedName().find("torch.nn.modules.activation.") != std::string::npos;
   }
 
+  // Whether the class is a convolution, a pool or a normalisation of torch.nn.
+  static bool is_operator_class(const ClassType& type) {
+    if (!type.name()) {
+      return false;
+    }
+    const std::string name = type.name()->qualifiedName();
+    return name.find("torch.nn.modules.conv.") != std::string::npos ||
+        name.find("torch.nn.modules.pooling.") != std::string::npos ||
+        name.find("torch.nn.modules.batchnorm.") != std::string::npos ||
+        name.find("torch.nn.modules.normalization.") != std::string::npos ||
+        name.find("torch.nn.modules.linear.") != std::string::npos;
+  }
+
   Caller callee_of(Node* call, const Caller& caller) const {
     if (call->kind() != prim::CallMethod) {
       return caller;
@@ -267,7 +312,8 @@ class Tapper {
       return caller;
     }
     auto path = path_of(call->input(0));
-    return Caller{path.value_or(caller.path), is_activation_class(*type)};
+    return Caller{
+        path.value_or(caller.path), is_activation_class(*type), is_operator_class(*type)};
   }
 
   void visit(Block* block, const Caller& caller) {
@@ -282,6 +328,8 @@ class Tapper {
         inline_call(node, caller);
       } else if (auto operation = activation(node)) {
         insert_tap(node, Site{caller.path, *operation, caller.is_activation_module});
+      } else if (auto shaping = all_operators_ ? shaping_operator(node) : std::nullopt) {
+        insert_tap(node, Site{caller.path, *shaping, caller.is_operator_module});
       } else {
         for (Block* block : node->blocks()) {
           visit(block, caller);
@@ -520,6 +568,18 @@ class Reader {
     return count;
   }
 
+  // The weight that `value` is: a constant, or an attribute that freezing left alone.
+  std::optional<at::Tensor> tensor_of(Value* value) const {
+    if (is_tensor_constant(value->node())) {
+      return value->node()->t(attr::value);
+    }
+    auto attribute = attribute_of(value);
+    if (attribute && attribute->isTensor() && attribute->toTensor().defined()) {
+      return attribute->toTensor();
+    }
+    return std::nullopt;
+  }
+
  private:
   Graph& graph_;
   const Module& module_;
@@ -594,18 +654,6 @@ class Reader {
     if (node->hasAttribute(attr::Subgraph)) {
       for_each_node(node->g(attr::Subgraph)->block(), visit);
     }
-  }
-
-  // The weight that `value` is: a constant, or an attribute that freezing left alone.
-  std::optional<at::Tensor> tensor_of(Value* value) const {
-    if (is_tensor_constant(value->node())) {
-      return value->node()->t(attr::value);
-    }
-    auto attribute = attribute_of(value);
-    if (attribute && attribute->isTensor() && attribute->toTensor().defined()) {
-      return attribute->toTensor();
-    }
-    return std::nullopt;
   }
 
   std::optional<IValue> attribute_of(Value* value) const {
@@ -723,6 +771,135 @@ class Reader {
   }
 };
 
+// ---------------------------------------------------------------- structure
+
+// Writes down which operator reads which: what receptive fields are computed from. One
+// line for each value that depends on the input; see shim.h for its fields.
+class Structure {
+ public:
+  Structure(Graph& graph, const Reader& reader) : reader_(reader) {
+    ids_[graph.inputs().at(1)] = 0;
+    walk(graph.block());
+  }
+
+  std::string text() const {
+    return text_;
+  }
+
+ private:
+  const Reader& reader_;
+  std::unordered_map<Value*, size_t> ids_;
+  std::string text_;
+
+  void walk(Block* block) {
+    for (Node* node : block->nodes()) {
+      if (node->kind() == tap_symbol()) {
+        auto id = ids_.find(node->input(0));
+        text_ += "tap " + (id == ids_.end() ? std::string("-") : std::to_string(id->second)) + "\n";
+        continue;
+      }
+      std::vector<Value*> sources(node->inputs().begin(), node->inputs().end());
+      for (Block* inner : node->blocks()) {
+        walk(inner);
+        sources.insert(sources.end(), inner->outputs().begin(), inner->outputs().end());
+      }
+      write(node, sources);
+    }
+  }
+
+  void write(Node* node, const std::vector<Value*>& sources) {
+    if (std::none_of(node->outputs().begin(), node->outputs().end(), [&](Value* output) {
+          return reader_.depends_on_input(output);
+        })) {
+      return;
+    }
+    std::string kind = node->kind().toUnqualString();
+    if (node->kind().is_aten() && kind.back() == '_') {
+      kind.pop_back();
+    }
+    std::string line = kind;
+    for (const auto& numbers : window(node, kind)) {
+      line += " ";
+      for (size_t i = 0; i < numbers.size(); ++i) {
+        line += (i == 0 ? "" : ",") + std::to_string(numbers[i]);
+      }
+      line += numbers.empty() ? "-" : "";
+    }
+    std::string from;
+    for (Value* source : sources) {
+      auto id = ids_.find(source);
+      if (id != ids_.end()) {
+        from += " " + std::to_string(id->second);
+      }
+    }
+    for (Value* output : node->outputs()) {
+      const size_t id = ids_.size();
+      ids_[output] = id;
+      text_ += "value " + std::to_string(id) + " " + line + " :" + from + "\n";
+    }
+  }
+
+  static std::vector<int64_t> numbers(Node* node, size_t at) {
+    if (at >= node->inputs().size()) {
+      return {};
+    }
+    auto constant = toIValue(node->input(at));
+    if (constant && constant->isIntList()) {
+      return constant->toIntVector();
+    }
+    return constant && constant->isInt() ? std::vector<int64_t>{constant->toInt()}
+                                         : std::vector<int64_t>{};
+  }
+
+  // Padding may be given as a word. `same` adds the odd one out at the far side.
+  static std::vector<int64_t> padding(
+      Node* node,
+      size_t at,
+      const std::vector<int64_t>& kernel,
+      const std::vector<int64_t>& dilation) {
+    auto constant = at < node->inputs().size() ? toIValue(node->input(at)) : std::nullopt;
+    if (!constant || !constant->isString()) {
+      return numbers(node, at);
+    }
+    std::vector<int64_t> sizes(kernel.size(), 0);
+    if (constant->toStringRef() == "same" && !dilation.empty()) {
+      for (size_t i = 0; i < kernel.size(); ++i) {
+        sizes[i] = (kernel[i] - 1) * dilation[i < dilation.size() ? i : 0] / 2;
+      }
+    }
+    return sizes;
+  }
+
+  // Kernel, stride, padding, dilation, each by axis; empty where there is none.
+  std::vector<std::vector<int64_t>> window(Node* node, const std::string& kind) const {
+    if (kind == "conv2d" || kind == "_convolution" || kind == "convolution" ||
+        kind == "conv_transpose2d") {
+      std::vector<int64_t> kernel;
+      if (auto weight = reader_.tensor_of(node->input(1)); weight && weight->dim() == 4) {
+        kernel = {weight->size(2), weight->size(3)};
+      }
+      const bool transposed = kind == "conv_transpose2d" ||
+          (kind != "conv2d" && toIValue(node->input(6)) && toIValue(node->input(6))->toBool());
+      const size_t dilation = kind == "conv_transpose2d" ? 7 : 5;
+      if (transposed && kind != "conv_transpose2d") {
+        return {{}, {}, {}, {}};
+      }
+      const auto steps = numbers(node, dilation);
+      return {kernel, numbers(node, 3), padding(node, 4, kernel, steps), steps};
+    }
+    if (kind == "max_pool2d") {
+      return {numbers(node, 1), numbers(node, 2), numbers(node, 3), numbers(node, 4)};
+    }
+    if (kind == "avg_pool2d") {
+      return {numbers(node, 1), numbers(node, 2), numbers(node, 3), {1}};
+    }
+    if (kind == "adaptive_avg_pool2d" || kind == "adaptive_max_pool2d") {
+      return {numbers(node, 1), {}, {}, {}};
+    }
+    return {{}, {}, {}, {}};
+  }
+};
+
 // ---------------------------------------------------------------- networks
 
 at::Device device_of(actviz_device device) {
@@ -783,8 +960,9 @@ struct actviz_network {
   std::vector<actviz_node> nodes;
   int64_t input_channels = 0;
   bool data_dependent = false;
+  std::string structure;
 
-  actviz_network(const char* path, at::Device to) : device(to) {
+  actviz_network(const char* path, at::Device to, bool all_operators) : device(to) {
     // Not inference mode: weights that were made in it could not be used by runs
     // with gradients.
     at::NoGradGuard no_gradients;
@@ -794,13 +972,14 @@ struct actviz_network {
     module.eval();
     auto& forward = toGraphFunction(module.get_method("forward").function());
     other_arguments = ::other_arguments(forward.getSchema());
-    sites = Tapper(*forward.graph()).sites;
+    sites = Tapper(*forward.graph(), all_operators).sites;
     if (weights_to_f32(module, *forward.graph())) {
       dtypes_to_f32(*forward.graph());
     }
     move_constants(*forward.graph(), device);
     graph = freeze(*forward.graph());
     read_nodes();
+    structure = Structure(*graph, Reader(*graph, module)).text();
     runRequiredPasses(graph);
     code = Code(graph, "forward");
   }
@@ -861,8 +1040,10 @@ struct actviz_network {
 
 // ---------------------------------------------------------------- the C face
 
-char* actviz_load(const char* path, actviz_device device, actviz_network** out) noexcept {
-  return guarded([&] { *out = new actviz_network(path, device_of(device)); });
+char* actviz_load(
+    const char* path, actviz_device device, int32_t all_operators, actviz_network** out) noexcept {
+  return guarded(
+      [&] { *out = new actviz_network(path, device_of(device), all_operators != 0); });
 }
 
 void actviz_free_network(actviz_network* network) noexcept {
@@ -875,6 +1056,10 @@ size_t actviz_node_count(const actviz_network* network) noexcept {
 
 actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept {
   return network->nodes[index];
+}
+
+const char* actviz_structure(const actviz_network* network) noexcept {
+  return network->structure.c_str();
 }
 
 int64_t actviz_input_channels(const actviz_network* network) noexcept {

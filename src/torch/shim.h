@@ -40,13 +40,25 @@ typedef struct {
 typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 
 // Loads the TorchScript file at `path` onto `device`: evaluation mode, f32, frozen,
-// a tap after every activation.
-char* actviz_load(const char* path, actviz_device device, actviz_network** out) noexcept;
+// a tap after every activation and, if `all_operators` is not 0, after every other
+// operator that changes how fine a tensor's structure is (convolutions, pools,
+// normalisations, sums, ...). Those taps keep freezing from folding normalisation.
+char* actviz_load(
+    const char* path, actviz_device device, int32_t all_operators, actviz_network** out) noexcept;
 void actviz_free_network(actviz_network* network) noexcept;
 
 size_t actviz_node_count(const actviz_network* network) noexcept;
 // `index` must be below actviz_node_count.
 actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept;
+
+// Which operator reads which, as text that lives as long as the network. In the order of
+// the code, one line each:
+//   value ID OPERATOR KERNEL STRIDE PADDING DILATION : ID...
+//   tap ID
+// ID 0 is the input, and those after the colon are what the operator reads of it; sizes
+// are numbers by axis with commas between, - where there are none or the graph does not
+// tell. A tap says whose value it sees, - if the value does not depend on the input.
+const char* actviz_structure(const actviz_network* network) noexcept;
 
 // Input channels of the first convolution, 0 if the graph does not tell.
 int64_t actviz_input_channels(const actviz_network* network) noexcept;

@@ -1,0 +1,56 @@
+//! The flags of `actviz insights`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{InputArgs, RunArgs};
+use crate::layers::Choice;
+
+/// `actviz insights`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  actviz insights --model resnet50 --folds 3
+  actviz insights --model resnet50 --model cnn9 photos/*.png
+  actviz insights --model cnn9 --csv > figures.csv
+
+docs/insights.md defines every figure and says what it does not say. Exits with 1 if
+an image could not be measured and others were.")]
+pub struct InsightsArgs {
+    /// Pictures, as for render; default: each bundle's sample
+    #[arg(value_name = "IMAGES")]
+    pub images: Vec<String>,
+    /// A bundle's name or folder, a TorchScript file, or a pattern of files with {fold}
+    /// in it; several are put side by side
+    #[arg(short, long, value_name = "NAME|DIR|FILE|PATTERN", required = true)]
+    pub model: Vec<String>,
+    /// How many folds there are; default: as many as are found
+    #[arg(short = 'k', long, value_name = "K")]
+    pub folds: Option<usize>,
+    /// Only these folds, e.g. 1,3
+    #[arg(long, value_name = "A,..", value_delimiter = ',')]
+    pub fold: Vec<usize>,
+    /// Which activation layers: all, auto, every:N, or names, globs and numbers
+    #[arg(short, long, value_name = "CHOICE", default_value = "all")]
+    pub layers: Choice,
+    /// At how many places of each layer (the centre, then the quarters) the effective
+    /// receptive field is measured, 0 to 5; 0 leaves it out, and is much faster
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=5))]
+    pub places: u8,
+    /// The network's input.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// The machine.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Print one JSON document instead of tables
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print one line for each model, fold and layer, as comma-separated values
+    #[arg(long)]
+    pub csv: bool,
+    /// Also write the JSON document as insights.json into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

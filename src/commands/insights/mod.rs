@@ -1,0 +1,131 @@
+//! `actviz insights`: what the pictures show, in numbers.
+
+mod csv;
+mod tables;
+
+use std::io::Write;
+
+use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
+use crate::args::InsightsArgs;
+use crate::bundle::Model;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::images;
+use crate::insights::{self, Blur, Document, Measure, ModelInsights};
+use crate::output;
+use crate::plan::InputPlan;
+use crate::talk::Talk;
+
+/// Measures every model and prints the figures.
+///
+/// # Errors
+/// Whatever leaves a model without figures.
+pub fn run(
+    args: &InsightsArgs,
+    engine: &dyn Engine,
+    talk: &mut Talk,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let given = images::expand(&args.images)?;
+    let mut models = Vec::new();
+    for name in &args.model {
+        let model = Model::find(name, args.folds, &args.fold)?;
+        let mut files = given.clone();
+        if args.images.is_empty() {
+            files.extend(model.sample.clone());
+        }
+        if files.is_empty() {
+            let what = format!("no image was given, and {} brings no sample", model.name);
+            let hint = "actviz insights --model ... photo.png";
+            return Err(Error::usage_hint(what, hint).into());
+        }
+        talk.start((files.len() * model.folds.len()) as u64, "images");
+        let measure = Measure {
+            input: InputPlan::new(&args.input, &model)?,
+            model: &model,
+            images: &files,
+            layers: &args.layers,
+            places: usize::from(args.places),
+        };
+        let measured = insights::measure(&measure, engine, talk);
+        talk.stop();
+        models.push(measured?);
+    }
+    let document = Document {
+        schema: insights::SCHEMA,
+        actviz: env!("CARGO_PKG_VERSION").to_owned(),
+        libtorch: engine.version(),
+        comparisons: insights::comparisons(&models),
+        models,
+    };
+    if let Some(folder) = &args.out {
+        let mut text = serde_json::to_string_pretty(&document).map_err(std::io::Error::from)?;
+        text.push('\n');
+        output::write_whole(&folder.join(insights::FILE_NAME), text.as_bytes())?;
+    }
+    if args.json {
+        print_json(out, &document)?;
+    } else if args.csv {
+        csv::write(&document, out)?;
+    } else {
+        print(&document, out)?;
+    }
+    let whole = document.models.iter().all(|model| model.failed.is_empty());
+    Ok(if whole { EXIT_DONE } else { EXIT_PARTLY })
+}
+
+fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
+    if document.models.len() > 1 {
+        print_table(out, &tables::side_by_side(&document.models))?;
+        writeln!(out)?;
+        print_table(out, &tables::observations(&document.models))?;
+        for sentence in &document.comparisons {
+            writeln!(out, "* {sentence}")?;
+        }
+        writeln!(out)?;
+    }
+    for (place, model) in document.models.iter().enumerate() {
+        if place > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "{}: {}", model.model, scope(model))?;
+        print_table(out, &tables::layers(model))?;
+        for blur in &model.blur {
+            writeln!(out, "{}", lost(blur))?;
+        }
+        for observation in &model.observations {
+            writeln!(out, "* {}", observation.text)?;
+        }
+    }
+    Ok(())
+}
+
+fn lost(blur: &Blur) -> String {
+    let shares = blur.shares.iter().filter(|share| share.operators > 0);
+    let shares: Vec<String> =
+        shares.map(|s| format!("{} {:+.2} ({})", s.kind, s.octaves, s.operators)).collect();
+    format!(
+        "fold {} loses {:.2} octaves up to {} (grid {:+.2}, fill {:+.2}): {}",
+        blur.fold,
+        blur.octaves,
+        blur.layer,
+        blur.grid,
+        blur.octaves - blur.grid,
+        shares.join(", ")
+    )
+}
+
+fn scope(model: &ModelInsights) -> String {
+    let detail = model.input_detail.map_or("none".to_owned(), |d| format!("{:.1}", d.mean));
+    format!(
+        "{}, {}, input {} x {} with a detail of {detail} cycles per image",
+        count(model.folds.len(), "fold"),
+        count(model.images.len(), "image"),
+        model.input[0],
+        model.input[1]
+    )
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

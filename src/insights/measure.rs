@@ -1,0 +1,369 @@
+//! Runs every fold on every image and takes the figures.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
+use rayon::prelude::*;
+
+use super::structure::{Reach, Structure};
+use super::trend::Trend;
+use super::{
+    Blur, FoldInsights, LayerInsights, ModelInsights, Spread, blur, channels, effective,
+    observations, spectrum,
+};
+use crate::agreement;
+use crate::bundle::{Input, Model};
+use crate::engine::{Engine, Network, Take};
+use crate::error::Error;
+use crate::input;
+use crate::layers::{Choice, Layer, same_in_all_folds};
+use crate::plan::{InputPlan, text};
+use crate::talk::Talk;
+
+/// What is to be measured.
+pub struct Measure<'a> {
+    /// The networks.
+    pub model: &'a Model,
+    /// What they are fed with.
+    pub input: InputPlan,
+    /// The images.
+    pub images: &'a [PathBuf],
+    /// Which activation layers.
+    pub layers: &'a Choice,
+    /// Places of each layer at which the effective field is measured; 0 leaves it out.
+    pub places: usize,
+}
+
+/// One layer in one image.
+struct Seen {
+    detail: Option<f64>,
+    zeros: Option<f64>,
+    rank: Option<f64>,
+    active: Vec<bool>,
+    mean: Array2<f32>,
+    effective: Option<f64>,
+    inside: Option<f64>,
+}
+
+/// One fold, opened.
+struct Opened {
+    network: Box<dyn Network>,
+    input: Input,
+    /// All operators, activations among them.
+    operators: Vec<Layer>,
+    /// The activation layers to be measured, as positions in `operators`.
+    chosen: Vec<usize>,
+    structure: Structure,
+    reaches: Vec<Reach>,
+}
+
+/// One fold, measured: by image, then layer.
+struct Fold {
+    number: usize,
+    seen: Vec<Vec<Seen>>,
+    input_detail: Vec<Option<f64>>,
+    blur: Option<Blur>,
+}
+
+/// Measures one model.
+///
+/// # Errors
+/// Those of the engine; [`Error::FoldsDiffer`]; [`Error::Picture`] if no image is readable.
+pub fn measure(
+    what: &Measure<'_>,
+    engine: &dyn Engine,
+    talk: &Talk,
+) -> Result<ModelInsights, Error> {
+    let mut first: Option<(usize, Opened)> = None;
+    let mut folds = Vec::new();
+    let mut images: Vec<(&Path, Array3<f32>)> = Vec::new();
+    let mut failed = Vec::new();
+    for fold in &what.model.folds {
+        let mut opened = open(what, engine, &fold.file)?;
+        if let Some((number, first)) = &first {
+            same_in_all_folds((*number, &first.operators), (fold.fold, &opened.operators))?;
+        } else {
+            (images, failed) = prepare(what.images, &opened.input, talk)?;
+        }
+        let mut measured =
+            Fold { number: fold.fold, seen: Vec::new(), input_detail: Vec::new(), blur: None };
+        let mut blurs = Vec::new();
+        for (path, image) in &images {
+            talk.now(format!("{} fold {} {}", what.model.name, fold.fold, path.display()));
+            let detail = input_detail(image.view());
+            measured.seen.push(look(&mut opened, image, what.places)?);
+            blurs.extend(blur_of(&mut opened, image, detail, fold.fold)?);
+            measured.input_detail.push(detail);
+            talk.advance(1);
+        }
+        measured.blur = mean_blur(blurs);
+        folds.push(measured);
+        first.get_or_insert((fold.fold, opened));
+    }
+    let Some((_, first)) = first else {
+        return Err(Error::usage("there is no fold to look at"));
+    };
+    let images = images.iter().map(|(path, _)| text(path)).collect();
+    Ok(summary(what, &first, &folds, images, failed))
+}
+
+fn open(what: &Measure<'_>, engine: &dyn Engine, file: &Path) -> Result<Opened, Error> {
+    let mut network = engine.open_operators(file)?;
+    let input = what.input.resolve(network.as_ref(), file)?;
+    let operators = network.layers(input.shape())?;
+    let places: Vec<usize> =
+        (0..operators.len()).filter(|at| blur::is_activation(&operators[*at])).collect();
+    let activations: Vec<Layer> = places.iter().map(|at| operators[*at].clone()).collect();
+    if activations.is_empty() {
+        return Err(Error::NoActivations { file: file.to_owned() });
+    }
+    let chosen = what
+        .layers
+        .pick(&activations, &what.model.layers)?
+        .into_iter()
+        .map(|at| places[at])
+        .filter(|at| operators[*at].is_spatial())
+        .collect();
+    let structure = Structure::parse(&network.structure());
+    // Only if every tap ran, and ran once, does the code's order tell which is which.
+    let reaches = if structure.tap_count() == operators.len() {
+        structure.reaches()
+    } else {
+        vec![Reach::Unknown; operators.len()]
+    };
+    Ok(Opened { network, input, operators, chosen, structure, reaches })
+}
+
+/// The images that can be read, as the network takes them, and what was wrong with others.
+#[allow(clippy::type_complexity)]
+fn prepare<'a>(
+    images: &'a [PathBuf],
+    input: &Input,
+    talk: &Talk,
+) -> Result<(Vec<(&'a Path, Array3<f32>)>, Vec<String>), Error> {
+    let (mut prepared, mut failed, mut last) = (Vec::new(), Vec::new(), None);
+    for path in images {
+        match input::prepare(path, input) {
+            Ok(image) => prepared.push((path.as_path(), image.normalised(input))),
+            Err(error) => {
+                talk.warn(error.to_string());
+                failed.push(error.to_string());
+                last = Some(error);
+            }
+        }
+    }
+    match last {
+        Some(error) if prepared.is_empty() => Err(error),
+        _ => Ok((prepared, failed)),
+    }
+}
+
+fn input_detail(image: ArrayView3<'_, f32>) -> Option<f64> {
+    spectrum::detail(image.mean_axis(Axis(0))?.view())
+}
+
+fn batch(image: &Array3<f32>) -> Array4<f32> {
+    image.view().insert_axis(Axis(0)).to_owned()
+}
+
+fn look(opened: &mut Opened, image: &Array3<f32>, places: usize) -> Result<Vec<Seen>, Error> {
+    let names: Vec<String> =
+        opened.chosen.iter().map(|at| opened.operators[*at].name.clone()).collect();
+    let mut runs = opened.network.run(&batch(image), &names, Take::Channels)?;
+    let tensors = runs.pop().unwrap_or_default();
+    let places = &effective::PLACES[..places.min(effective::PLACES.len())];
+    let energies = if places.is_empty() {
+        vec![Vec::new(); names.len()]
+    } else {
+        opened.network.gradients(image, &names, places)?
+    };
+    let (_, height, width) = image.dim();
+    let reaches = &opened.reaches;
+    let chosen = &opened.chosen;
+    Ok(tensors
+        .par_iter()
+        .zip(&energies)
+        .zip(chosen)
+        .map(|((tensor, energies), at)| {
+            let (_, rows, columns) = tensor.dim();
+            let fields = energies.iter().zip(places).map(|(energy, place)| {
+                let (centre, size) = centre(reaches[*at], *place, (rows, columns), (height, width));
+                let inside = size.and_then(|size| effective::inside(energy.view(), centre, size));
+                (effective::side(energy.view(), centre), inside)
+            });
+            let (sides, inside): (Vec<_>, Vec<_>) = fields.unzip();
+            let mean = mean_map(tensor);
+            Seen {
+                detail: spectrum::detail(mean.view()),
+                zeros: channels::zeros(tensor.view()),
+                rank: channels::effective_rank(tensor.view()),
+                active: channels::active(tensor.view()),
+                effective: agreement::mean(sides.into_iter().flatten()),
+                inside: agreement::mean(inside.into_iter().flatten()),
+                mean,
+            }
+        })
+        .collect())
+}
+
+fn mean_map(tensor: &Array3<f32>) -> Array2<f32> {
+    let wide = tensor.mapv(f64::from).mean_axis(Axis(0)).unwrap_or_default();
+    wide.mapv(|value| value as f32)
+}
+
+/// Where the field of the layer's value at `place` has its centre, in pixels, and its size
+/// if the graph tells.
+fn centre(
+    reach: Reach,
+    place: (f64, f64),
+    (rows, columns): (usize, usize),
+    (height, width): (usize, usize),
+) -> ([f64; 2], Option<[f64; 2]>) {
+    let index = |share: f64, side: usize| ((share * side as f64) as usize).min(side - 1) as f64;
+    let at = [index(place.0, rows), index(place.1, columns)];
+    match reach {
+        Reach::Window(field) => {
+            let centre = |axis: usize| field.offset[axis] + at[axis] * field.stride[axis];
+            ([centre(0), centre(1)], Some(field.size))
+        }
+        _ => {
+            let centre = |at: f64, side: usize, pixels: usize| {
+                (at + 0.5) * pixels as f64 / side as f64 - 0.5
+            };
+            ([centre(at[0], rows, height), centre(at[1], columns, width)], None)
+        }
+    }
+}
+
+/// What each kind of operator took of this image's detail; `None` where the graph does not
+/// tell the way, or nothing has a detail.
+fn blur_of(
+    opened: &mut Opened,
+    image: &Array3<f32>,
+    input: Option<f64>,
+    fold: usize,
+) -> Result<Option<Blur>, Error> {
+    let (operators, structure) = (&opened.operators, &opened.structure);
+    if structure.tap_count() != operators.len() {
+        return Ok(None);
+    }
+    // Small maps have no detail, and are no part of the way: squeezed branches, heads.
+    let wide = |at: usize| {
+        let shape = &operators[at].shape;
+        operators[at].is_spatial() && shape[1..].iter().all(|s| *s >= spectrum::SMALLEST_SIDE)
+    };
+    let last = opened.chosen.iter().rev().find(|at| wide(**at));
+    let way = last.and_then(|last| structure.way(*last, wide));
+    let (Some(&last), Some(way), Some(input)) = (last, way, input) else { return Ok(None) };
+    let names: Vec<String> = way.iter().map(|at| operators[*at].name.clone()).collect();
+    let runs = opened.network.run(&batch(image), &names, Take::Channels)?;
+    let mut details = vec![None; operators.len()];
+    let maps = runs.first().map(Vec::as_slice).unwrap_or_default();
+    let found: Vec<Option<f64>> =
+        maps.par_iter().map(|map| spectrum::detail(mean_map(map).view())).collect();
+    way.iter().zip(found).for_each(|(at, detail)| details[*at] = detail);
+    let shares = blur::shares(input, &way, operators, &details, structure);
+    let octaves = shares.iter().map(|share| share.octaves).sum();
+    let (_, height, width) = image.dim();
+    let (rows, columns) = (operators[last].shape[1], operators[last].shape[2]);
+    let grid = (spectrum::limit(height, width) / spectrum::limit(rows, columns)).log2();
+    Ok(Some(Blur { fold, layer: operators[last].name.clone(), octaves, grid, shares }))
+}
+
+fn mean_blur(blurs: Vec<Blur>) -> Option<Blur> {
+    let count = blurs.len() as f64;
+    blurs
+        .into_iter()
+        .reduce(|mut sum, blur| {
+            sum.octaves += blur.octaves;
+            sum.shares.iter_mut().zip(blur.shares).for_each(|(s, b)| s.octaves += b.octaves);
+            sum
+        })
+        .map(|mut sum| {
+            sum.octaves /= count;
+            sum.shares.iter_mut().for_each(|share| share.octaves /= count);
+            sum
+        })
+}
+
+fn summary(
+    what: &Measure<'_>,
+    first: &Opened,
+    folds: &[Fold],
+    images: Vec<String>,
+    failed: Vec<String>,
+) -> ModelInsights {
+    let activations: Vec<usize> = (0..first.operators.len())
+        .filter(|at| blur::is_activation(&first.operators[*at]))
+        .collect();
+    let layers = first.chosen.iter().enumerate().map(|(place, at)| {
+        let layer = &first.operators[*at];
+        let shape = [layer.shape[0], layer.shape[1], layer.shape[2]];
+        LayerInsights {
+            index: activations.iter().position(|one| one == at).map_or(0, |index| index + 1),
+            name: layer.name.clone(),
+            operator: layer.operator.clone(),
+            shape,
+            receptive_field: first.reaches[*at],
+            folds: folds.iter().map(|fold| fold.layer(place, shape)).collect(),
+            agreement: agreements(folds, place),
+        }
+    });
+    let layers: Vec<LayerInsights> = layers.collect();
+    let limits: Vec<f64> =
+        layers.iter().map(|layer| spectrum::limit(layer.shape[1], layer.shape[2])).collect();
+    let figures = |of: &dyn Fn(&Seen, f64) -> Option<f64>| -> Vec<Vec<Vec<Option<f64>>>> {
+        let image = |image: &Vec<Seen>| {
+            image.iter().zip(&limits).map(|(seen, limit)| of(seen, *limit)).collect()
+        };
+        folds.iter().map(|fold| fold.seen.iter().map(image).collect()).collect()
+    };
+    let mut model = ModelInsights {
+        model: what.model.name.clone(),
+        folds: folds.iter().map(|fold| fold.number).collect(),
+        images,
+        input: [first.input.height, first.input.width],
+        input_detail: folds.first().and_then(|fold| Spread::of(fold.input_detail.clone())),
+        trend: Trend::of(&figures(&|seen, _| seen.detail)),
+        fill_trend: Trend::of(&figures(&|seen, limit| seen.detail.map(|detail| detail / limit))),
+        blur: folds.iter().filter_map(|fold| fold.blur.clone()).collect(),
+        layers,
+        observations: Vec::new(),
+        failed,
+    };
+    model.observations = observations(&model);
+    model
+}
+
+impl Fold {
+    fn layer(&self, place: usize, [channels, height, width]: [usize; 3]) -> FoldInsights {
+        let limit = spectrum::limit(height, width);
+        let spread = |figure: &dyn Fn(&Seen) -> Option<f64>| {
+            Spread::of(self.seen.iter().map(|image| figure(&image[place])))
+        };
+        let dead = |channel: &usize| {
+            !self.seen.iter().any(|image| image[place].active.get(*channel) == Some(&true))
+        };
+        FoldInsights {
+            fold: self.number,
+            detail: spread(&|seen| seen.detail),
+            fill: spread(&|seen| seen.detail.map(|detail| detail / limit)),
+            effective_field: spread(&|seen| seen.effective),
+            energy_inside: spread(&|seen| seen.inside),
+            sparsity: spread(&|seen| seen.zeros),
+            dead_channels: (0..channels).filter(dead).count(),
+            effective_rank: spread(&|seen| seen.rank),
+        }
+    }
+}
+
+fn agreements(folds: &[Fold], place: usize) -> Vec<Vec<Option<f64>>> {
+    let pair = |a: &Fold, b: &Fold| {
+        let images =
+            a.seen.iter().zip(&b.seen).filter_map(|(x, y)| {
+                agreement::spearman(x[place].mean.view(), y[place].mean.view())
+            });
+        agreement::mean(images)
+    };
+    folds.iter().map(|a| folds.iter().map(|b| pair(a, b)).collect()).collect()
+}

@@ -1,0 +1,237 @@
+//! `actviz insights` on networks whose answer is known, and on the bundles.
+#![cfg(feature = "torch")]
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use actviz::engine::{DeviceChoice, Engine, InputShape};
+use actviz::insights::blur::{self, Kind};
+use actviz::insights::structure::{Field, Reach, Structure};
+use actviz::insights::{Document, FoldInsights, ModelInsights};
+use actviz::layers::Layer;
+use actviz::torch::TorchEngine;
+use assert_cmd::Command;
+use serde::Deserialize;
+
+fn checkout(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn fixture(name: &str) -> String {
+    checkout("tests/fixtures/insights").join(name).to_string_lossy().into_owned()
+}
+
+/// What `actviz insights --json` says.
+fn insights(arguments: &[&str]) -> Document {
+    let mut command = Command::cargo_bin("actviz").unwrap();
+    command.env("ACTVIZ_MODELS", checkout("models"));
+    let output = command.args(["insights", "--json"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// One of the small networks, on the blobs.
+fn measured(network: &str) -> ModelInsights {
+    let file = fixture(&format!("{network}.pt"));
+    let arguments = ["--model", &file, "--input-size", "64", &fixture("blobs.png")];
+    insights(&arguments).models.remove(0)
+}
+
+/// The operators of a network that are no linear layers, and how far each sees.
+fn reaches(file: &Path, side: usize) -> Vec<(Layer, Reach)> {
+    let engine = TorchEngine::new(DeviceChoice::Auto, None).unwrap();
+    let mut network = engine.open_operators(file).unwrap();
+    let layers = network.layers(InputShape { channels: 3, height: side, width: side }).unwrap();
+    let reaches = Structure::parse(&network.structure()).reaches();
+    assert_eq!(layers.len(), reaches.len());
+    layers.into_iter().zip(reaches).collect()
+}
+
+fn window(reach: Reach) -> Field {
+    match reach {
+        Reach::Window(field) => field,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn octaves(model: &ModelInsights, kind: Kind) -> f64 {
+    let share = model.blur[0].shares.iter().find(|share| share.kind == kind);
+    share.unwrap().octaves
+}
+
+/// All octaves that were lost are this kind's, and there were some.
+fn assert_all_is_due_to(model: &ModelInsights, kind: Kind) {
+    let blur = &model.blur[0];
+    assert!(blur.octaves.abs() > 0.1, "{blur:?}");
+    // The activation of `one_blur` is straight up to f32's precision.
+    assert!((octaves(model, kind) - blur.octaves).abs() < 1e-6, "{blur:?}");
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    input_detail: f64,
+    layers: Vec<ExpectedLayer>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedLayer {
+    detail: f64,
+    zeros: f64,
+    effective_rank: f64,
+    dead: usize,
+    field: f64,
+    stride: f64,
+    effective: f64,
+}
+
+fn near(ours: Option<actviz::insights::Spread>, theirs: f64) -> bool {
+    (ours.unwrap().mean - theirs).abs() <= 1e-4 * theirs
+}
+
+#[test]
+fn every_figure_is_what_pytorch_and_numpy_find() {
+    let text = std::fs::read_to_string(fixture("strided.json")).unwrap();
+    let expected: Expected = serde_json::from_str(&text).unwrap();
+    let model = measured("strided");
+    assert!(near(model.input_detail, expected.input_detail), "{:?}", model.input_detail);
+    assert_eq!(model.layers.len(), expected.layers.len());
+    for (layer, theirs) in model.layers.iter().zip(&expected.layers) {
+        let ours: &FoldInsights = &layer.folds[0];
+        assert!(near(ours.detail, theirs.detail), "{ours:?}");
+        assert!(near(ours.sparsity, theirs.zeros), "{ours:?}");
+        assert!(near(ours.effective_rank, theirs.effective_rank), "{ours:?}");
+        assert!(near(ours.effective_field, theirs.effective), "{ours:?}");
+        assert_eq!(ours.dead_channels, theirs.dead);
+        let field = window(layer.receptive_field);
+        assert_eq!((field.size, field.stride), ([theirs.field; 2], [theirs.stride; 2]));
+        // The field holds whatever the gradient reaches.
+        assert!((ours.energy_inside.unwrap().mean - 1.0).abs() < 1e-6, "{ours:?}");
+        assert!(ours.effective_field.unwrap().mean <= field.size[0]);
+    }
+}
+
+#[test]
+fn a_network_that_does_not_blur_does_not_support_the_trend() {
+    let model = measured("unblurred");
+    let trend = model.trend.unwrap();
+    assert!(!trend.supported && trend.p > 0.9, "{trend:?}");
+    assert_eq!(model.observations[0].holds, Some(false));
+    let text = &model.observations[0].text;
+    assert!(text.contains("not supported; detail falls with depth in 0 of 1 folds"), "{text}");
+}
+
+#[test]
+fn the_blur_of_a_kernel_is_the_convolution_s() {
+    let model = measured("one_blur");
+    assert!(model.blur[0].octaves > 0.0 && model.blur[0].grid == 0.0, "{:?}", model.blur);
+    assert_all_is_due_to(&model, Kind::Convolution);
+}
+
+#[test]
+fn the_blur_of_a_max_pool_is_the_pooling_s() {
+    let model = measured("one_max_pool");
+    assert!(model.blur[0].octaves > 0.0, "{:?}", model.blur);
+    assert_eq!(model.blur[0].grid, 2.0);
+    // The pooled values are not all positive, so the ReLU after it has a share, too.
+    let (pool, relu) = (octaves(&model, Kind::Pooling), octaves(&model, Kind::Activation));
+    assert!((pool + relu - model.blur[0].octaves).abs() < 1e-9 && pool > 0.0, "{:?}", model.blur);
+}
+
+#[test]
+fn what_relu_alone_does_is_the_activation_s() {
+    assert_all_is_due_to(&measured("relu_alone"), Kind::Activation);
+}
+
+#[test]
+fn shares_add_up_on_a_network_with_every_kind() {
+    let model = measured("strided");
+    let blur = &model.blur[0];
+    let sum: f64 = blur.shares.iter().map(|share| share.octaves).sum();
+    let last = model.layers[1].folds[0].detail.unwrap().mean;
+    let total = (model.input_detail.unwrap().mean / last).log2();
+    assert!((sum - total).abs() < 1e-6 && (blur.octaves - total).abs() < 1e-6, "{blur:?}");
+    let kinds: Vec<(Kind, usize)> =
+        blur.shares.iter().map(|share| (share.kind, share.operators)).collect();
+    let expected = [
+        (Kind::Stride, 1),
+        (Kind::Pooling, 1),
+        (Kind::Convolution, 1),
+        (Kind::Normalisation, 1),
+        (Kind::Activation, 2),
+        (Kind::Add, 1),
+        (Kind::Other, 0),
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn padding_may_be_given_as_a_word() {
+    let found = reaches(Path::new(&fixture("same.pt")), 32);
+    let field = window(found[1].1);
+    assert_eq!(field.size, [4.0, 5.0]);
+    // Four values have one more on the far side.
+    assert_eq!(field.offset, [0.5, 0.0]);
+}
+
+/// The fields of the outputs of ResNet50's stages: where all branches are added.
+fn stage_fields(file: &Path) -> Vec<f64> {
+    let sums: Vec<Field> = reaches(file, 128)
+        .into_iter()
+        .filter(|(layer, _)| layer.operator == "add")
+        .map(|(_, reach)| window(reach))
+        .collect();
+    assert_eq!(sums.len(), 16);
+    [3, 7, 13, 16].map(|blocks| sums[blocks - 1].size[0]).to_vec()
+}
+
+#[test]
+fn the_receptive_fields_of_resnet50_are_those_published() {
+    // A. Araujo and others, "Computing receptive fields of convolutional neural
+    // networks", 2019: 483 for ResNet50, stride 32.
+    let fields = stage_fields(Path::new(&fixture("resnet50_paper.pt")));
+    assert_eq!(fields, [35.0, 99.0, 291.0, 483.0]);
+}
+
+#[test]
+fn torchvision_s_resnet50_sees_less_as_its_strides_stand_later() {
+    // Stages of n blocks from a field f at a step of s: f + 2s for the 3x3 convolution
+    // that strides, then 2 * 2s for each of the n - 1 others.
+    let expected = [35.0, 91.0, 267.0, 427.0];
+    assert_eq!(stage_fields(Path::new(&fixture("resnet50_torchvision.pt"))), expected);
+    assert_eq!(stage_fields(&checkout("models/resnet50/fold_1.pt")), expected);
+}
+
+#[test]
+fn activation_layers_are_the_same_with_all_operators_tapped() {
+    let engine = TorchEngine::new(DeviceChoice::Auto, None).unwrap();
+    let shape = InputShape { channels: 3, height: 64, width: 64 };
+    for file in ["models/cnn9/fold_1.pt", "models/resnet50/fold_1.pt"] {
+        let plain = engine.open(&checkout(file)).unwrap().layers(shape).unwrap();
+        let all = engine.open_operators(&checkout(file)).unwrap().layers(shape).unwrap();
+        let names = |layers: &[Layer]| -> Vec<String> {
+            layers
+                .iter()
+                .filter(|layer| blur::is_activation(layer))
+                .map(|layer| layer.name.clone())
+                .collect()
+        };
+        assert_eq!(names(&plain), names(&all));
+        assert!(all.len() > plain.len());
+    }
+}
+
+#[test]
+fn two_bundles_are_put_side_by_side() {
+    let arguments = ["--model", "cnn9", "--model", "cnn9-five", "--places", "0"];
+    let document = insights(&arguments);
+    assert_eq!(document.models.len(), 2);
+    for model in &document.models {
+        assert_eq!((model.folds.len(), model.layers.len(), model.images.len()), (3, 3, 1));
+        assert_eq!(model.observations.len(), document.models[0].observations.len());
+        for (row, column) in [(0, 1), (1, 2)] {
+            let agreement = &model.layers[0].agreement;
+            assert_eq!(agreement[row][column], agreement[column][row]);
+        }
+    }
+    assert_eq!(document.comparisons.len(), 1);
+}
