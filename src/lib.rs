@@ -15,7 +15,7 @@
 //! * [`reduction`], [`maps`], [`scale`], [`colormap`], [`picture`], [`agreement`],
 //!   [`align`]: plain arithmetic on f32 arrays.
 //! * [`compare`], [`accept`]: two folders of pictures, without any network.
-//! * [`insights`]: what the pictures show, in numbers.
+//! * [`insights`]: what the pictures show, in numbers; [`report`]: one HTML page of it.
 //! * [`output`]: names and whole files; [`manifest`]: what was written;
 //!   [`schema`]: its shape.
 //!
@@ -63,6 +63,7 @@ pub mod plan;
 pub mod preview;
 pub mod reduction;
 pub mod render;
+pub mod report;
 pub mod scale;
 pub mod schema;
 pub mod spool;

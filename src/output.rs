@@ -65,9 +65,10 @@ impl Folder {
             ));
         }
         let own = finished.as_ref().map(Manifest::files).unwrap_or_default();
+        let made_of_it = [crate::insights::FILE_NAME, crate::report::FILE_NAME];
         let ours = |file: &String| {
             own.contains(file)
-                || file == crate::insights::FILE_NAME
+                || made_of_it.contains(&file.as_str())
                 || (started.is_some() && has_a_pictures_name(file))
         };
         match present.iter().find(|file| !ours(file)) {

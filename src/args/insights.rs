@@ -1,4 +1,4 @@
-//! The flags of `actviz insights`.
+//! The flags of `actviz insights` and `actviz report`.
 
 use std::path::PathBuf;
 
@@ -14,6 +14,7 @@ Examples:
   actviz insights --model resnet50 --folds 3
   actviz insights --model resnet50 --model cnn9 photos/*.png
   actviz insights --model cnn9 --csv > figures.csv
+  actviz insights --model cnn9 -o actviz-out && actviz report actviz-out
 
 docs/insights.md defines every figure and says what it does not say. Exits with 1 if
 an image could not be measured and others were.")]
@@ -50,7 +51,26 @@ pub struct InsightsArgs {
     /// Print one line for each model, fold and layer, as comma-separated values
     #[arg(long)]
     pub csv: bool,
-    /// Also write the JSON document as insights.json into this folder
+    /// Also write the JSON document as insights.json into this folder, for `actviz report`
     #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `actviz report`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  actviz render --model cnn9 --layers all -o out && actviz insights --model cnn9 -o out
+  actviz report out
+  actviz report out -o page.html
+
+The page needs no network and no other file. It shows the pictures that OUT's
+manifest.json names, and the figures of OUT/insights.json, if it is there.")]
+pub struct ReportArgs {
+    /// A folder that `actviz render` wrote
+    #[arg(value_name = "OUT")]
+    pub folder: PathBuf,
+    /// The page's file; default: report.html in the folder
+    #[arg(short, long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
 }

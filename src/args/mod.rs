@@ -16,7 +16,7 @@ use crate::engine::DeviceChoice;
 use crate::talk::Verbosity;
 
 pub use compare::{AcceptArgs, CompareArgs};
-pub use insights::InsightsArgs;
+pub use insights::{InsightsArgs, ReportArgs};
 pub use render::RenderArgs;
 
 /// Heatmaps of every activation layer of every fold of a k-fold cross-validation.
@@ -33,6 +33,7 @@ Examples:
   actviz render --model 'runs/fold_{fold}.pt' cat.png
   actviz layers --model resnet50                     what can be seen in a network
   actviz insights --model resnet50 --model cnn9      how blurred, how sparse, why
+  actviz report actviz-out                           one page of all that was found
   actviz show actviz-out/1_3.png                     what a picture says of itself
   actviz compare golden/ actviz-out/                 exit 1 if the pictures changed
   actviz doctor                                      is this machine set up?
@@ -74,6 +75,8 @@ pub enum Command {
     Accept(AcceptArgs),
     /// Measure how fine, how sparse and how far-sighted the layers are, and why
     Insights(Box<InsightsArgs>),
+    /// Make one self-contained HTML page of a folder of pictures
+    Report(ReportArgs),
     /// Print what a picture carries: model, fold, layer, scale, versions, hashes
     Show(ShowArgs),
     /// Check what this machine has: libtorch, devices, bundles

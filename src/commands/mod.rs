@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod insights;
 pub mod layers;
 pub mod render;
+pub mod report;
 pub mod show;
 
 use std::io::{self, Write};
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Insights(args) => {
             insights::run(&args, engine(&args.run)?.as_ref(), &mut talk, stdout)
         }
+        Command::Report(args) => report::run(&args, &talk),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }

@@ -25,7 +25,7 @@ pub use words::{comparisons, observations, octaves};
 
 /// The version of the document's shape.
 pub const SCHEMA: u32 = 1;
-/// The document's name in an output folder.
+/// The document's name in an output folder, where `actviz report` looks for it.
 pub const FILE_NAME: &str = "insights.json";
 
 /// `actviz insights --json`.

@@ -1,0 +1,31 @@
+//! `actviz report`: one self-contained page of a folder of pictures.
+
+use super::EXIT_DONE;
+use crate::args::ReportArgs;
+use crate::error::Error;
+use crate::insights;
+use crate::manifest::{self, Manifest};
+use crate::output;
+use crate::report;
+use crate::talk::Talk;
+
+/// Reads the folder and writes the page.
+///
+/// # Errors
+/// [`Error::Usage`] if the folder has no manifest; those of reading and writing.
+pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
+    let folder = &args.folder;
+    let Some(manifest) = Manifest::read(folder)? else {
+        return Err(Error::usage_hint(
+            format!("{} has no {}", folder.display(), manifest::FILE_NAME),
+            "make one with actviz render --model ... -o DIR",
+        )
+        .into());
+    };
+    let figures = insights::Document::read(folder)?;
+    let page = report::page(folder, &manifest, figures.as_ref())?;
+    let file = args.out.clone().unwrap_or_else(|| folder.join(report::FILE_NAME));
+    output::write_whole(&file, page.as_bytes())?;
+    talk.note(format!("{} ({} KB)", file.display(), page.len().div_ceil(1000)));
+    Ok(EXIT_DONE)
+}

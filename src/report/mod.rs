@@ -1,0 +1,104 @@
+//! One self-contained HTML page of a folder of pictures and the figures beside them. It
+//! loads nothing, and all but enlarging pictures works without JavaScript.
+
+mod figures;
+mod pictures;
+mod plots;
+
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::error::Error;
+use crate::insights::Document;
+use crate::manifest::Manifest;
+
+/// The page's name in the folder.
+pub const FILE_NAME: &str = "report.html";
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page of the pictures that `manifest` names in `folder`, and of the figures of its
+/// model, if they are there. Names are escaped: one that holds HTML shows as text.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Picture`] if a picture cannot be read.
+pub fn page(
+    folder: &Path,
+    manifest: &Manifest,
+    document: Option<&Document>,
+) -> Result<String, Error> {
+    let pictures = pictures::section(folder, manifest)?;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // The page needs no other file, and may ask for none.
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+                title { "actviz: " (manifest.model) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (manifest.model) }
+                p { (summary(manifest)) }
+                (pictures)
+                @match document {
+                    Some(document) => { @for model in &document.models { (figures::section(model)) } }
+                    None => section {
+                        h2 { "Figures" }
+                        p { "There are none: " code { "actviz insights --model ... -o DIR" } " puts them into the folder." }
+                    }
+                }
+                (run(manifest))
+                dialog id="large" {
+                    form method="dialog" { button aria-label="close" { "×" } }
+                    h2 {}
+                    img alt="";
+                    label { "fold " output {} " " input type="range" min="0" step="1" value="0"; }
+                    p.hint { "↑ ↓ layers, ← → folds, Esc closes" }
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    Ok(page.into_string())
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let layers = manifest.pictures.iter().map(|picture| picture.b).max().unwrap_or(0);
+    format!(
+        "Folds: {}. Activation layers: {layers}, deeper ones further down. Images: {}.",
+        manifest.folds.len(),
+        manifest.images.len()
+    )
+}
+
+fn run(manifest: &Manifest) -> Markup {
+    let options = &manifest.options;
+    let [width, height] = options.input_size;
+    html! {
+        section {
+            h2 { "What was run" }
+            div.scroll { table {
+                tr { th { "actviz" } td { (manifest.actviz) ", libtorch " (manifest.libtorch) " on " (manifest.device) } }
+                tr { th { "input" } td { (width) " x " (height) " pixels" } }
+                tr { th { "layers" } td { (options.layers) } }
+                tr { th { "channels" } td { (options.reduce) } }
+                tr { th { "scale" } td { (options.scale) ", " (options.colormap) } }
+                @for fold in &manifest.folds {
+                    tr { th { "fold " (fold.fold) } td { (fold.file) br; small { (fold.sha256) } } }
+                }
+                @for image in &manifest.images {
+                    tr { th { "image" } td { (image.path) br; small { (image.sha256) } } }
+                }
+                @for failed in &manifest.failed {
+                    tr.bad { th { "failed" } td { (failed.problem) } }
+                }
+            } }
+        }
+    }
+}

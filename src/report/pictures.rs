@@ -1,0 +1,117 @@
+//! The matrix of pictures: layers down, folds across.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::{DynamicImage, ImageFormat, imageops::FilterType};
+use maud::{Markup, html};
+
+use crate::error::Error;
+use crate::manifest::{Manifest, Picture};
+use crate::picture::View;
+
+/// Bytes that the pictures may take before base64 makes a third more of them: what keeps
+/// a page below 8 MB.
+const BUDGET: usize = 5_000_000;
+/// The sides in pixels that are tried, one after another, until all fit.
+const SIDES: [u32; 3] = [192, 128, 96];
+/// Images on a page at most.
+const IMAGES: usize = 12;
+
+/// What was measured of one picture, and its PNG.
+struct Shown<'a> {
+    picture: &'a Picture,
+    png: Vec<u8>,
+}
+
+/// The matrices of the first images.
+pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Markup, Error> {
+    let view = [View::Heat, View::Overlay, View::Grid]
+        .into_iter()
+        .find(|view| manifest.pictures.iter().any(|picture| picture.view == *view));
+    let wanted = |picture: &&Picture| Some(picture.view) == view && picture.image < IMAGES;
+    let mut shown = Vec::new();
+    for picture in manifest.pictures.iter().filter(wanted) {
+        let file = folder.join(&picture.file);
+        let png = fs::read(&file).map_err(Error::io("read", &file))?;
+        shown.push(Shown { picture, png });
+    }
+    fit(&mut shown, folder)?;
+    let more = manifest.images.len().saturating_sub(IMAGES);
+    Ok(html! {
+        @for (index, image) in manifest.images.iter().enumerate().take(IMAGES) {
+            section {
+                h2 { "Pictures of " (image.path) }
+                (matrix(shown.iter().filter(|one| one.picture.image == index)))
+            }
+        }
+        @if more > 0 { p { (more) " more images are in the folder and not on this page." } }
+    })
+}
+
+/// Makes the pictures smaller until they fit.
+fn fit(shown: &mut [Shown<'_>], folder: &Path) -> Result<(), Error> {
+    for side in SIDES {
+        if shown.iter().map(|one| one.png.len()).sum::<usize>() <= BUDGET {
+            break;
+        }
+        for one in shown.iter_mut() {
+            let bad = |error: image::ImageError| {
+                Error::io("read", &folder.join(&one.picture.file))(std::io::Error::other(error))
+            };
+            let picture = image::load_from_memory(&one.png).map_err(bad)?;
+            if picture.width().max(picture.height()) > side {
+                one.png = png(&picture.resize(side, side, FilterType::Triangle)).map_err(bad)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn png(picture: &DynamicImage) -> image::ImageResult<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+fn matrix<'a>(shown: impl Iterator<Item = &'a Shown<'a>>) -> Markup {
+    let mut rows: BTreeMap<usize, Vec<&Shown>> = BTreeMap::new();
+    let mut folds = BTreeSet::new();
+    for one in shown {
+        rows.entry(one.picture.b).or_default().push(one);
+        folds.insert(one.picture.fold);
+    }
+    html! {
+        div.scroll { table.matrix {
+            thead { tr { th { "layer" } @for fold in &folds { th { "fold " (fold) } } } }
+            tbody { @for (b, row) in &rows { tr {
+                th {
+                    @if let Some(one) = row.first() {
+                        (b) " " (one.picture.layer)
+                        small { (one.picture.height) " x " (one.picture.width) " of " (one.picture.channels) }
+                    }
+                }
+                @for fold in &folds { td {
+                    @if let Some(one) = row.iter().find(|one| one.picture.fold == *fold) { (cell(one)) }
+                } }
+            } } }
+        } }
+    }
+}
+
+fn cell(shown: &Shown<'_>) -> Markup {
+    let picture = shown.picture;
+    let title = format!("{}, fold {}", picture.layer, picture.fold);
+    let values = format!("values {:.3} to {:.3}", picture.low, picture.high);
+    html! {
+        img tabindex="0" src={ "data:image/png;base64," (STANDARD.encode(&shown.png)) }
+            alt=(title) title={ (title) ": " (values) } data-fold=(picture.fold);
+        @if !picture.flags.is_empty() {
+            small.bad { @for flag in &picture.flags { (flag) " " } }
+        }
+    }
+}

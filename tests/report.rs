@@ -1,0 +1,199 @@
+//! `actviz report`: what stands on the page, and how it behaves in a browser.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Output};
+
+use actviz::args::{Cli, Command};
+use actviz::commands::{insights, render, report};
+use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
+use actviz::plan::Plan;
+use actviz::talk::{Talk, Verbosity};
+use clap::Parser;
+
+/// Browsers that are tried, after $ACTVIZ_CHROMIUM.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// A folder with three folds, and pictures and figures of them in `out`.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// `image` is the name of the picture that is looked at.
+    fn new(image: &str) -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        for fold in 1..=3 {
+            write_archive(&place.path(&format!("fold_{fold}.pt")), None).unwrap();
+        }
+        let noise = |x: u32, y: u32| (x * 97 + y * 57 + x * y * 31) as u8;
+        let picture = image::GrayImage::from_fn(32, 32, |x, y| image::Luma([noise(x, y)]));
+        picture.save_with_format(place.path(image), image::ImageFormat::Png).unwrap();
+        let engine = FakeEngine(|_: &Path| Ok(FakeNetwork { gain: 3.0, ..FakeNetwork::default() }));
+        let talk = &mut Talk::new(Verbosity::Quiet);
+        let common = |command: &str| {
+            let words = ["actviz", command, "--input-size", "32", "--model"];
+            words.map(str::to_owned).into_iter().chain([place.text("fold_{fold}.pt")])
+        };
+        let rest = ["-o".to_owned(), place.text("out"), place.text(image)];
+        let Command::Render(args) = parse(common("render").chain(rest.clone())) else { panic!() };
+        let plan = Plan::new(&args).unwrap();
+        assert_eq!(render::run(&args, &plan, &engine, talk, &mut Vec::new()).unwrap(), 0);
+        let Command::Insights(args) = parse(common("insights").chain(rest)) else { panic!() };
+        assert_eq!(insights::run(&args, &engine, talk, &mut Vec::new()).unwrap(), 0);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_string_lossy().into_owned()
+    }
+
+    fn report(&self) -> anyhow::Result<String> {
+        let words = ["actviz".to_owned(), "report".to_owned(), self.text("out")];
+        let Command::Report(args) = parse(words.into_iter()) else { panic!() };
+        report::run(&args, &Talk::new(Verbosity::Quiet))?;
+        Ok(fs::read_to_string(self.path("out/report.html"))?)
+    }
+}
+
+fn parse(words: impl Iterator<Item = String>) -> Command {
+    Cli::try_parse_from(words).unwrap().command
+}
+
+#[test]
+fn the_page_has_every_picture_and_every_part() {
+    let page = Place::new("cat.png").report().unwrap();
+    assert_eq!(page.matches("<img tabindex").count(), 3 * 3);
+    for part in [
+        "Pictures of",
+        "deeper layers show less detail: ",
+        "Detail: finer",
+        "Receptive field, theoretical",
+        "Sparsity",
+        "Where the blur comes from",
+        "Agreement of folds",
+        "What was run",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(page.matches("<svg").count(), 4);
+    // Nothing is loaded from anywhere.
+    let links = ["src=\"http", "href=", "url(", "@import", "file:"];
+    assert!(!links.iter().any(|link| page.contains(link)), "{page}");
+}
+
+#[test]
+fn names_that_hold_html_show_as_text() {
+    let page = Place::new("<img src=x onerror=alert(1)>&.png").report().unwrap();
+    assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;&amp;.png"));
+    assert!(!page.contains("<img src=x"));
+}
+
+#[test]
+fn a_page_without_figures_says_how_to_have_them() {
+    let place = Place::new("cat.png");
+    fs::remove_file(place.path("out/insights.json")).unwrap();
+    let page = place.report().unwrap();
+    assert!(page.contains("actviz insights --model") && !page.contains("<svg"));
+}
+
+#[test]
+fn a_folder_that_render_did_not_write_is_refused() {
+    let place = Place::new("cat.png");
+    fs::remove_file(place.path("out/manifest.json")).unwrap();
+    let error = place.report().unwrap_err().to_string();
+    assert!(error.contains("has no manifest.json"), "{error}");
+}
+
+#[test]
+fn render_may_follow_into_a_folder_with_a_report() {
+    let place = Place::new("cat.png");
+    place.report().unwrap();
+    let flags = ["actviz", "render", "--input-size", "32", "--model"].map(str::to_owned);
+    let rest =
+        [place.text("fold_{fold}.pt"), "-o".into(), place.text("out"), place.text("cat.png")];
+    let Command::Render(args) = parse(flags.into_iter().chain(rest)) else { panic!() };
+    let engine = FakeEngine(|_: &Path| Ok(FakeNetwork::default()));
+    let talk = &mut Talk::new(Verbosity::Quiet);
+    let plan = Plan::new(&args).unwrap();
+    assert_eq!(render::run(&args, &plan, &engine, talk, &mut Vec::new()).unwrap(), 0);
+}
+
+// ---------------------------------------------------------------- in a browser
+
+/// What a reader does, and what must then be seen; runs inside of the page and leaves
+/// its verdict in the title.
+const READER: &str = r#"<script>
+const wrong = [];
+window.addEventListener("error", (event) => wrong.push(event.message));
+document.addEventListener("securitypolicyviolation", (event) => wrong.push(event.blockedURI));
+const must = (holds, what) => { if (!holds) wrong.push(what); };
+const press = (key) => document.getElementById("large")
+  .dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+window.addEventListener("load", () => {
+  const dialog = document.getElementById("large");
+  const title = dialog.querySelector("h2");
+  const all = [...document.querySelectorAll(".matrix img")];
+  must(all.length === 9 && all.every((one) => one.naturalWidth > 0), "nine pictures are there");
+  for (const one of all) {
+    one.click();
+    must(dialog.open && title.textContent === one.alt, one.alt + " is enlarged");
+    dialog.close();
+  }
+  all[0].click();
+  press("ArrowDown");
+  must(title.textContent === all[3].alt, "the next layer");
+  press("ArrowRight");
+  must(title.textContent === all[4].alt, "the next fold");
+  press("ArrowUp");
+  must(title.textContent === all[1].alt, "the layer before");
+  const slider = dialog.querySelector("input");
+  slider.value = 2;
+  slider.dispatchEvent(new Event("input"));
+  must(title.textContent === all[2].alt, "the slider moves between folds");
+  dialog.close();
+  const wide = document.documentElement.scrollWidth;
+  must(wide <= window.innerWidth, "no sideways scrolling: " + wide + " of " + window.innerWidth);
+  must(performance.getEntriesByType("resource").every((one) => one.name.startsWith("data:")), "no request");
+  document.title = wrong.length ? "WRONG: " + wrong.join("; ") : "ALL WELL";
+});
+</script>"#;
+
+fn browse(arguments: &[&str], page: &Path) -> Option<Output> {
+    let own = std::env::var("ACTVIZ_CHROMIUM").ok();
+    let mut browsers = own.iter().map(String::as_str).chain(BROWSERS);
+    let profile = page.parent()?.join("profile");
+    browsers.find_map(|browser| {
+        Process::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .args(arguments)
+            .arg(format!("file://{}", page.display()))
+            .output()
+            .ok()
+    })
+}
+
+#[test]
+fn a_browser_shows_the_page_and_a_reader_finds_their_way() {
+    let place = Place::new("cat.png");
+    let page = place.report().unwrap();
+    let read = place.path("read.html");
+    fs::write(&read, page.replacen("<script>", &format!("{READER}<script>"), 1)).unwrap();
+    for size in ["--window-size=1280,900", "--window-size=500,900"] {
+        let arguments = [size, "--dump-dom", "--virtual-time-budget=5000"];
+        let Some(output) = browse(&arguments, &read) else {
+            eprintln!("SKIPPED: there is no Chromium; set ACTVIZ_CHROMIUM to one");
+            assert!(std::env::var_os("ACTVIZ_NEEDS_BROWSER").is_none(), "a browser is needed here");
+            return;
+        };
+        let (dom, log) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let title = dom.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next());
+        assert_eq!(title, Some("ALL WELL"), "{log}");
+        assert!(!log.contains("CONSOLE"), "{log}");
+    }
+}
