@@ -45,15 +45,22 @@ pub fn page(
             body {
                 h1 { (manifest.model) }
                 p { (summary(manifest)) }
-                (pictures)
-                @match document {
-                    Some(document) => { @for model in &document.models { (figures::section(model)) } }
-                    None => section {
-                        h2 { "Figures" }
-                        p { "There are none: " code { "actviz insights --model ... -o DIR" } " puts them into the folder." }
+                nav {
+                    a href="#pictures" { "Pictures" }
+                    a href="#figures" { "Figures" }
+                    a href="#run" { "What was run" }
+                }
+                div id="pictures" { (pictures) }
+                div id="figures" {
+                    @match document {
+                        Some(document) => { @for model in &document.models { (figures::section(model)) } }
+                        None => section {
+                            h2 { "Figures" }
+                            p { "There are none: " code { "actviz insights --model ... -o DIR" } " puts them into the folder." }
+                        }
                     }
                 }
-                (run(manifest))
+                div id="run" { (run(manifest)) }
                 dialog id="large" {
                     form method="dialog" { button aria-label="close" { "×" } }
                     h2 {}

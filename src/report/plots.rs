@@ -45,7 +45,8 @@ pub(super) fn plot(title: &str, unit: &str, lines: &[Line]) -> Markup {
                 Err(error) => p.bad { (error) },
             }
             p.legend { @for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
-                span { i style={ "background:rgb(" (colour.0) "," (colour.1) "," (colour.2) ")" } {} " " (line.name) }
+                // A line without a value, as without --places, is not on the plot.
+                @if line.values.iter().any(Option::is_some) { span { i style={ "background:rgb(" (colour.0) "," (colour.1) "," (colour.2) ")" } {} " " (line.name) } }
             } }
         }
     }
