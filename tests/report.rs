@@ -69,7 +69,7 @@ fn the_page_has_every_picture_and_every_part() {
     assert_eq!(page.matches("<img tabindex").count(), 3 * 3);
     for part in [
         "Pictures of",
-        "deeper layers show less detail: ",
+        "deeper layers show less detail",
         "Detail: finer",
         "Receptive field, theoretical",
         "Sparsity",
