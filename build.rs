@@ -20,7 +20,7 @@ mod torch {
         for variable in ["LIBTORCH_INCLUDE", "LIBTORCH_CXX11_ABI"] {
             println!("cargo:rerun-if-env-changed={variable}");
         }
-        for file in ["shim.cpp", "shim.h"] {
+        for file in ["audit.cpp", "audit.h", "shim.cpp", "shim.h"] {
             println!("cargo:rerun-if-changed=src/torch/{file}");
         }
         let lib = PathBuf::from(
@@ -48,6 +48,7 @@ mod torch {
             .include(include.join("torch/csrc/api/include"))
             .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
             .warnings(false)
+            .file("src/torch/audit.cpp")
             .file("src/torch/shim.cpp")
             .compile("actviz_shim");
     }

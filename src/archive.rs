@@ -4,6 +4,8 @@
 //! are something else are told apart here, where an answer takes a millisecond and
 //! can say what to do, rather than by libtorch's traces.
 
+mod directory;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -12,10 +14,38 @@ use zip::ZipArchive;
 
 use crate::error::Error;
 
+pub use directory::{Problem, check as check_directory};
+
 /// The extra file in which a TorchScript file can carry its own `model.json`.
 pub const EXTRA: &str = "actviz.json";
 
 const HOW_TO_EXPORT: &str = "export it in Python: torch.jit.script(model.eval()).save('model.pt')";
+
+/// The most bytes that a network may unpack to, unless the user says otherwise: 16 GiB.
+pub const DEFAULT_LIMIT: u64 = 16 << 30;
+
+/// Checks, from its directory alone, that `file` does not claim to unpack to more than
+/// `limit` bytes, nor to more than its own bytes can hold. libtorch believes what the
+/// directory says, and would try to find that much memory.
+///
+/// # Errors
+/// [`Error::NotTorchScript`] if it does; [`Error::Io`] if it cannot be read.
+pub fn check_size(file: &Path, limit: u64) -> Result<(), Error> {
+    let handle = File::open(file).map_err(Error::io("read", file))?;
+    check_directory(handle, limit).map_err(|found| match found {
+        Problem::Io(error) => Error::io("read", file)(error),
+        Problem::Damaged(problem) => Error::NotTorchScript {
+            file: file.to_owned(),
+            problem,
+            hint: "get the file again, from somebody you trust".to_owned(),
+        },
+        Problem::TooLarge(size) => Error::NotTorchScript {
+            file: file.to_owned(),
+            problem: format!("it unpacks to {size} bytes, more than the limit of {limit}"),
+            hint: "--max-model-size raises the limit, e.g. 64G".to_owned(),
+        },
+    })
+}
 
 /// Checks that `file` is a TorchScript archive and returns the text of its extra
 /// file `actviz.json`, if it carries one.

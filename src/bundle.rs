@@ -3,6 +3,7 @@
 //! A *bundle* is a folder with `model.json` and one TorchScript file per fold.
 //! Without one, a file or a pattern of files with `{fold}` in it is a model too.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -10,12 +11,17 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
 use crate::archive;
+use crate::digest;
 use crate::error::Error;
+use crate::sandbox::Needs;
 
 /// The bundle's description, beside its TorchScript files.
 pub const FILE_NAME: &str = "model.json";
 /// The version of that file's shape.
 pub const SCHEMA: u32 = 1;
+/// The largest input that a description may ask for, in pixels: 8192 x 8192. A file of a
+/// stranger could ask for more than there is memory; `--input-size` can, too.
+const MOST_PIXELS: usize = 1 << 26;
 /// What stands for the fold's number in a pattern.
 const PLACE: &str = "{fold}";
 /// Folders to look for bundles in, before all others.
@@ -130,6 +136,14 @@ pub struct FoldFile {
     pub fold: usize,
     /// Its TorchScript file.
     pub file: PathBuf,
+    /// That file's SHA-256, in hexadecimal, if a bundle vouches for it.
+    pub sha256: Option<String>,
+}
+
+impl FoldFile {
+    fn bare(fold: usize, file: PathBuf) -> FoldFile {
+        FoldFile { fold, file, sha256: None }
+    }
 }
 
 impl Model {
@@ -156,7 +170,7 @@ impl Model {
         };
         keep_only(&mut model.folds, only)?;
         let mut carried = None;
-        for FoldFile { fold, file } in &model.folds {
+        for FoldFile { fold, file, .. } in &model.folds {
             if !file.is_file() {
                 return Err(Error::usage_hint(
                     format!("fold {fold} has no file: {} does not exist", file.display()),
@@ -173,6 +187,30 @@ impl Model {
             model.layers = own.layers;
         }
         Ok(model)
+    }
+
+    /// The files that running it reads.
+    pub fn needs(&self) -> Needs {
+        let read = self.folds.iter().map(|fold| fold.file.clone()).collect();
+        Needs { read, ..Needs::default() }
+    }
+
+    /// The files whose SHA-256 is the one that the bundle says; `other` is told of those
+    /// that have another one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be read.
+    pub fn vouched(&self, mut other: impl FnMut(&Path)) -> Result<HashSet<PathBuf>, Error> {
+        let mut vouched = HashSet::new();
+        for FoldFile { file, sha256, .. } in &self.folds {
+            let Some(sha256) = sha256 else { continue };
+            if digest::of_file(file)?.eq_ignore_ascii_case(sha256) {
+                vouched.insert(file.clone());
+            } else {
+                other(file);
+            }
+        }
+        Ok(vouched)
     }
 
     fn from_bundle(folder: &Path, count: Option<usize>) -> Result<Model, Error> {
@@ -193,7 +231,11 @@ impl Model {
             .iter()
             .take(count.unwrap_or(found))
             .enumerate()
-            .map(|(index, fold)| FoldFile { fold: index + 1, file: folder.join(&fold.file) })
+            .map(|(index, fold)| FoldFile {
+                fold: index + 1,
+                file: folder.join(&fold.file),
+                sha256: Some(fold.sha256.clone()),
+            })
             .collect();
         Ok(Model {
             name: description.name,
@@ -215,14 +257,14 @@ impl Model {
                 "{fold} in --model stands for the fold's number, counted from 1",
             ));
         }
-        let folds = (1..=count).map(|fold| FoldFile { fold, file: file(fold) }).collect();
+        let folds = (1..=count).map(|fold| FoldFile::bare(fold, file(fold))).collect();
         Ok(Model::bare(pattern, folds))
     }
 
     /// One file without `{fold}` serves all folds.
     fn from_file(name: &str, count: Option<usize>, only: &[usize]) -> Model {
         let count = count.unwrap_or_else(|| only.iter().copied().max().unwrap_or(1));
-        let folds = (1..=count).map(|fold| FoldFile { fold, file: PathBuf::from(name) }).collect();
+        let folds = (1..=count).map(|fold| FoldFile::bare(fold, PathBuf::from(name))).collect();
         Model::bare(name, folds)
     }
 
@@ -243,7 +285,11 @@ impl Description {
         Description::parse(&text, &file)
     }
 
-    fn parse(text: &str, file: &Path) -> Result<Description, Error> {
+    /// Reads the text of a `model.json`; `file` is where it comes from.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if it does not hold what it should.
+    pub fn parse(text: &str, file: &Path) -> Result<Description, Error> {
         let bad = |problem: String| Error::Json { file: file.to_owned(), problem };
         let description: Description =
             serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
@@ -256,6 +302,9 @@ impl Description {
         let input = &description.input;
         if !matches!(input.channels, 1 | 3) || input.width == 0 || input.height == 0 {
             return Err(bad("input: channels is 1 or 3, width and height at least 1".to_owned()));
+        }
+        if input.width.saturating_mul(input.height) > MOST_PIXELS {
+            return Err(bad(format!("input: width x height is at most {MOST_PIXELS}")));
         }
         if input.mean.len() != input.channels || input.std.len() != input.channels {
             return Err(bad("input: mean and std have one number per channel".to_owned()));
@@ -447,5 +496,14 @@ mod tests {
                        "mean": [0.5], "std": [0.5, 0.5, 0.5]}}"#;
         let error = Description::parse(text, Path::new("model.json")).expect_err("one mean");
         assert!(error.to_string().contains("mean and std"), "{error}");
+    }
+
+    #[test]
+    fn a_description_that_asks_for_an_enormous_input_is_refused() {
+        let text = r#"{"schema": 1, "name": "x", "input": {"channels": 1, "width": 8193,
+                       "height": 8192, "mean": [0.5], "std": [0.5]}}"#;
+        let parse = |text: &str| Description::parse(text, Path::new("model.json"));
+        assert!(parse(text).expect_err("too large").to_string().contains("67108864"));
+        assert!(parse(&text.replace("8193", "8192")).is_ok());
     }
 }

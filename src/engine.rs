@@ -63,7 +63,7 @@ impl std::str::FromStr for DeviceChoice {
 }
 
 /// The size of one input: channels, height, width, in that order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputShape {
     /// Channels: 1 or 3.
     pub channels: usize,
@@ -106,7 +106,7 @@ pub enum Reduce {
 }
 
 /// What to take from each wanted layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Take {
     /// One map: the result has one channel.
     Reduced(Reduce),
@@ -114,13 +114,27 @@ pub enum Take {
     Channels,
 }
 
+/// An operator that a network's code uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Its name, e.g. `aten::conv2d`, or a class's, e.g. `torch.classes.quantized.X`.
+    pub operator: String,
+    /// How often it stands in the code.
+    pub count: usize,
+    /// Whether it is known to be harmless, or was let through.
+    pub allowed: bool,
+    /// Where it stands first: an entry of the file, and the line.
+    pub place: String,
+}
+
 /// Opens TorchScript files for one device.
 pub trait Engine: Sync {
     /// Loads the network in `file`, ready to run (evaluation mode, f32 on CPU).
     ///
     /// # Errors
-    /// [`Error::Load`] if the runtime cannot read the file, [`Error::NoActivations`]
-    /// if there is nothing to look at.
+    /// [`Error::Load`] if the runtime cannot read the file, [`Error::Refused`] if its code
+    /// uses an operator that is not known to be harmless, [`Error::NoActivations`] if
+    /// there is nothing to look at.
     fn open(&self, file: &Path) -> Result<Box<dyn Network>, Error>;
 
     /// Loads the network so that every operator that changes how fine its maps are is a
@@ -129,6 +143,13 @@ pub trait Engine: Sync {
     /// # Errors
     /// As [`Engine::open`].
     fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error>;
+
+    /// What the code of the network in `file` uses, without running any of it. If code
+    /// that would run while the file is read is refused, what was found up to there.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the runtime cannot read the file.
+    fn audit(&self, file: &Path) -> Result<Vec<Use>, Error>;
 
     /// The device that the networks run on.
     fn device(&self) -> Device;

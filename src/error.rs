@@ -40,6 +40,19 @@ pub enum Error {
         detail: String,
     },
 
+    /// A network's code uses what is not known to be harmless.
+    #[error(
+        "{}: the network is refused, none of its code was run: it uses {}",
+        file.display(),
+        list_uses(uses)
+    )]
+    Refused {
+        /// The file.
+        file: PathBuf,
+        /// The operators, each with its place in the file.
+        uses: Vec<(String, String)>,
+    },
+
     /// The runtime could not run a network.
     #[error("{}: the network failed on an input of {input}: {message}", file.display())]
     Run {
@@ -51,6 +64,26 @@ pub enum Error {
         message: String,
         /// All that the runtime said.
         detail: String,
+    },
+
+    /// The process of a network ended while it was needed.
+    #[error("{}: the network crashed: {how}", file.display())]
+    Crashed {
+        /// The file.
+        file: PathBuf,
+        /// How the process ended.
+        how: String,
+        /// Its last words.
+        detail: String,
+    },
+
+    /// A network took too long.
+    #[error("{}: the network did not answer within {seconds} seconds", file.display())]
+    TimedOut {
+        /// The file.
+        file: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
     },
 
     /// The network wants channels that a picture does not give.
@@ -168,11 +201,26 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotTorchScript { hint, .. } | Error::Device { hint, .. } => Some(hint.clone()),
             Error::Load { message, .. } => Some(load_hint(message).to_owned()),
+            Error::Refused { uses, .. } => Some(format!(
+                "a network that only computes needs no such operator; if you trust the file: {}",
+                uses.iter()
+                    .map(|(name, _)| format!("--allow-op {name}"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            )),
             Error::Run { .. } => Some(
                 "give the size that the network was trained with: --input-size N or WxH; \
                  -v prints all that libtorch said"
                     .to_owned(),
             ),
+            Error::Crashed { .. } => Some(
+                "the file is damaged, or made to do harm; nothing else was touched. -v prints \
+                 the last words of its process"
+                    .to_owned(),
+            ),
+            Error::TimedOut { .. } => {
+                Some("--timeout SECONDS waits longer for each image".to_owned())
+            }
             Error::NoActivations { .. } => Some(
                 "activations are relu, gelu, silu and the like; docs/layers.md lists them all"
                     .to_owned(),
@@ -204,6 +252,7 @@ impl Error {
         match self {
             Error::Load { detail, .. }
             | Error::Run { detail, .. }
+            | Error::Crashed { detail, .. }
             | Error::OutOfMemory { detail, .. } => Some(detail),
             _ => None,
         }
@@ -229,6 +278,12 @@ fn load_hint(message: &str) -> &'static str {
     } else {
         "is it a TorchScript file, saved by torch.jit.save? -v prints all that libtorch said"
     }
+}
+
+/// `aten::save (code/__torch__.py:12) and ...`
+fn list_uses(uses: &[(String, String)]) -> String {
+    let each: Vec<String> = uses.iter().map(|(name, place)| format!("{name} ({place})")).collect();
+    each.join(" and ")
 }
 
 fn is_disk_full(error: &std::io::Error) -> bool {

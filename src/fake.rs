@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3, Array4, Axis, s};
 
-use crate::engine::{Device, Engine, InputShape, Network, Take};
+use crate::engine::{Device, Engine, InputShape, Network, Take, Use};
 use crate::error::Error;
 use crate::layers::{Layer, Layout};
 use crate::maps;
@@ -69,6 +69,10 @@ where
 
     fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
         self.open(file)
+    }
+
+    fn audit(&self, _file: &Path) -> Result<Vec<Use>, Error> {
+        Ok(Vec::new())
     }
 
     fn device(&self) -> Device {

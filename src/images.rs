@@ -22,10 +22,11 @@ pub fn expand(arguments: &[String]) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for argument in arguments {
         if argument == "-" {
-            add_list(std::io::stdin().lock(), Path::new("standard input"), &mut files)?;
+            let name = Path::new("standard input");
+            files.extend(listed(std::io::stdin().lock()).map_err(Error::io("read", name))?);
         } else if let Some(list) = argument.strip_prefix('@').map(Path::new) {
             let file = std::fs::File::open(list).map_err(Error::io("read", list))?;
-            add_list(BufReader::new(file), list, &mut files)?;
+            files.extend(listed(BufReader::new(file)).map_err(Error::io("read", list))?);
         } else {
             add(argument, &mut files)?;
         }
@@ -33,15 +34,20 @@ pub fn expand(arguments: &[String]) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-fn add_list(list: impl BufRead, name: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+/// The paths of a list, one a line.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn listed(list: impl BufRead) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     for line in list.split(b'\n') {
-        let line = line.map_err(Error::io("read", name))?;
+        let line = line?;
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         if !line.is_empty() {
             files.push(path_of(line));
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// File names are bytes on Unix; elsewhere a list is read as UTF-8.

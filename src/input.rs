@@ -1,17 +1,20 @@
 //! Picture file -> the numbers that the network is fed with.
 
-use std::io::Cursor;
+mod decode;
+
 use std::path::Path;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::DynamicImage;
 use ndarray::{Array3, ArrayViewMut3};
 
 use crate::bundle::{Input, ResizeRule};
 use crate::digest;
 use crate::error::Error;
 use crate::picture::Rgb;
+
+pub use decode::{Limits, decode};
 
 /// A picture, decoded and brought to the network's size.
 #[derive(Clone, Debug)]
@@ -24,22 +27,25 @@ pub struct Prepared {
 
 /// Reads a picture, turns it as its EXIF data says, puts it on white where it is
 /// transparent, and brings it to the input's size with an antialiased triangle
-/// filter (the same as PIL's BILINEAR).
+/// filter (the same as PIL's BILINEAR). Of an animation, the first picture.
 ///
 /// # Errors
-/// [`Error::Picture`] if it is none, or has no pixels; [`Error::Io`] if it cannot be read.
+/// [`Error::Picture`] if it is none, has no pixels, or more than [`Limits`] allow;
+/// [`Error::Io`] if it cannot be read.
 pub fn prepare(path: &Path, input: &Input) -> Result<Prepared, Error> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    prepare_within(path, input, Limits::default())
+}
+
+/// [`prepare`] with limits of one's own.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_within(path: &Path, input: &Input, limits: Limits) -> Result<Prepared, Error> {
     let bad = |problem: String| Error::Picture { path: path.to_owned(), problem };
-    if bytes.is_empty() {
-        return Err(bad("the file is empty".to_owned()));
-    }
-    let picture = decode(&bytes).map_err(|e| bad(format!("not a readable picture: {e}")))?;
-    if picture.width() == 0 || picture.height() == 0 {
-        return Err(bad("the picture has no pixels".to_owned()));
-    }
+    let bytes = decode::read(path, limits)?;
+    let picture = decode(&bytes, limits).map_err(bad)?;
     let size = (input.width, input.height);
-    let pixels = resize(&on_white(&picture), size, input.resize).map_err(bad)?;
+    let pixels = resize(on_white(picture), size, input.resize).map_err(bad)?;
     Ok(Prepared { sha256: digest::of_bytes(&bytes), pixels })
 }
 
@@ -47,25 +53,22 @@ pub fn prepare(path: &Path, input: &Input) -> Result<Prepared, Error> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn shown(path: &Path, input: &Input, (width, height): (usize, usize)) -> Result<Rgb, Error> {
-    let pixels = prepare(path, &Input { width, height, ..input.clone() })?.pixels;
+pub fn shown(
+    path: &Path,
+    input: &Input,
+    (width, height): (usize, usize),
+    limits: Limits,
+) -> Result<Rgb, Error> {
+    let pixels = prepare_within(path, &Input { width, height, ..input.clone() }, limits)?.pixels;
     Ok(Rgb { width, height, pixels })
 }
 
-fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
-    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
-}
-
 /// RGB, with transparent pixels laid on white.
-fn on_white(picture: &DynamicImage) -> image::RgbImage {
+fn on_white(picture: DynamicImage) -> image::RgbImage {
     if !picture.color().has_alpha() {
-        return picture.to_rgb8();
+        return picture.into_rgb8();
     }
-    let source = picture.to_rgba8();
+    let source = picture.into_rgba8();
     image::RgbImage::from_fn(source.width(), source.height(), |x, y| {
         let [red, green, blue, alpha] = source.get_pixel(x, y).0;
         let blend = |value: u8| {
@@ -78,17 +81,13 @@ fn on_white(picture: &DynamicImage) -> image::RgbImage {
 }
 
 fn resize(
-    picture: &image::RgbImage,
+    picture: image::RgbImage,
     (width, height): (usize, usize),
     rule: ResizeRule,
 ) -> Result<Vec<u8>, String> {
-    let source = Image::from_vec_u8(
-        picture.width(),
-        picture.height(),
-        picture.as_raw().clone(),
-        PixelType::U8x3,
-    )
-    .map_err(|error| error.to_string())?;
+    let (across, down) = picture.dimensions();
+    let source = Image::from_vec_u8(across, down, picture.into_raw(), PixelType::U8x3)
+        .map_err(|error| error.to_string())?;
     let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     if rule == ResizeRule::Crop {
         options = options.fit_into_destination(None);

@@ -30,7 +30,7 @@ pub enum Layout {
 }
 
 /// One call of an activation function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// The module's path, with `_1`, `_2` for its second and third call, as
     /// torchvision's feature extraction names nodes. A call without a module of

@@ -16,6 +16,8 @@
 //!   [`align`]: plain arithmetic on f32 arrays.
 //! * [`compare`], [`accept`]: two folders of pictures, without any network.
 //! * [`insights`]: what the pictures show, in numbers; [`report`]: one HTML page of it.
+//! * [`archive`], [`sandbox`] and [`isolate`]: what a file of a stranger may not do
+//!   (SECURITY.md).
 //! * [`output`]: names and whole files; [`manifest`]: what was written;
 //!   [`schema`]: its shape.
 //!
@@ -54,7 +56,9 @@ pub mod fake;
 pub mod images;
 pub mod input;
 pub mod insights;
+pub mod isolate;
 pub mod layers;
+pub mod limits;
 pub mod manifest;
 pub mod maps;
 pub mod output;
@@ -64,6 +68,7 @@ pub mod preview;
 pub mod reduction;
 pub mod render;
 pub mod report;
+pub mod sandbox;
 pub mod scale;
 pub mod schema;
 pub mod spool;

@@ -273,16 +273,24 @@ impl Manifest {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", &file)(error)),
         };
-        let bad = |problem: String| Error::Json { file: file.clone(), problem };
+        Manifest::parse(&text, &file).map(Some)
+    }
+
+    /// Reads a manifest's text; `file` is where it comes from.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if it does not hold what it should.
+    pub fn parse(text: &str, file: &Path) -> Result<Manifest, Error> {
+        let bad = |problem: String| Error::Json { file: file.to_owned(), problem };
         let manifest: Manifest =
-            serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+            serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
         if manifest.schema != SCHEMA {
             return Err(bad(format!(
                 "schema {} is not {SCHEMA}, the one that this actviz reads",
                 manifest.schema
             )));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
     }
 
     /// The files that the manifest speaks of, and itself.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::NamedTempFile;
@@ -37,9 +37,6 @@ impl Folder {
     /// # Errors
     /// [`Error::Usage`] if the folder holds something else and `force` is not set.
     pub fn check(path: &Path, configuration: &Manifest, force: bool) -> Result<(), Error> {
-        if path.exists() && !path.is_dir() {
-            return Err(Error::usage(format!("{} is a file, not a folder", path.display())));
-        }
         if force {
             return Ok(());
         }
@@ -89,6 +86,9 @@ impl Folder {
     pub fn open(path: &Path, configuration: &Manifest) -> Result<Folder, Error> {
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
         let file = path.join(MARKER);
+        if file.is_symlink() {
+            return Err(leads_out(&file));
+        }
         let marker = File::options()
             .create(true)
             .truncate(false)
@@ -108,7 +108,9 @@ impl Folder {
             Err(TryLockError::Error(_)) => {}
         }
         let earlier = Manifest::read(path).ok().flatten();
-        let earlier = earlier.as_ref().map(Manifest::files).unwrap_or_default();
+        let mut earlier = earlier.as_ref().map(Manifest::files).unwrap_or_default();
+        // A manifest may come from anywhere, and what it names is going to be removed.
+        earlier.retain(|name| is_below(name) && has_a_pictures_name(name));
         remove_unfinished(path)?;
         let folder =
             Folder { path: path.to_owned(), marker, earlier, written: AtomicBool::new(false) };
@@ -129,6 +131,7 @@ impl Folder {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let target = self.path.join(name);
         let parent = target.parent().unwrap_or(&self.path);
+        self.check_links(name)?;
         let fail = |error| Error::io("write", &target)(error);
         fs::create_dir_all(parent).map_err(fail)?;
         let mut file = unfinished(parent).map_err(fail)?;
@@ -138,6 +141,16 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether a link between this folder and the file would lead elsewhere. The file
+    /// itself may be one: it is replaced, not followed.
+    fn check_links(&self, name: &str) -> Result<(), Error> {
+        let folders = Path::new(name).ancestors().skip(1).map(|folder| self.path.join(folder));
+        match folders.take_while(|folder| *folder != self.path).find(|folder| folder.is_symlink()) {
+            Some(link) => Err(leads_out(&link)),
+            None => Ok(()),
+        }
+    }
+
     /// Ends a run: removes what an earlier run left and this one did not write again,
     /// and writes the manifest last.
     ///
@@ -145,6 +158,9 @@ impl Folder {
     /// [`Error::Io`].
     pub fn finish(self, manifest: &Manifest) -> Result<(), Error> {
         for stale in self.earlier.difference(&manifest.files()) {
+            if self.check_links(stale).is_err() {
+                continue;
+            }
             let file = self.path.join(stale);
             // Gone already is as good as removed; a folder that is not empty stays.
             let _ = fs::remove_file(&file);
@@ -209,6 +225,18 @@ fn has_a_pictures_name(file: &str) -> bool {
     let Some((stem, rest)) = name.split_once('.') else { return false };
     let ending = rest.rsplit('.').next().unwrap_or(rest);
     matches!(ending, "png" | "npy") && (numbered(stem) || name == "sheet.png")
+}
+
+/// Whether a relative name stays below the folder that it is joined to.
+fn is_below(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn leads_out(link: &Path) -> Error {
+    Error::usage_hint(
+        format!("{} is a symbolic link, and might lead out of the folder", link.display()),
+        "remove it, or write into another folder with -o DIR",
+    )
 }
 
 /// A file that no one sees under its final name, readable to whom the umask allows.
@@ -277,7 +305,7 @@ mod tests {
         crate::manifest::tests::example(&[])
     }
 
-    fn names(folder: &Path) -> Vec<String> {
+    fn names_of(folder: &Path) -> Vec<String> {
         files_below(folder).expect("a folder").into_iter().collect()
     }
 
@@ -287,7 +315,7 @@ mod tests {
         let folder = Folder::open(place.path(), &empty()).expect("open");
         folder.write("cat/1_1.png", b"x").expect("write");
         folder.finish(&crate::manifest::tests::example(&["cat/1_1.png"])).expect("finish");
-        assert_eq!(names(place.path()), ["cat/1_1.png", "manifest.json"]);
+        assert_eq!(names_of(place.path()), ["cat/1_1.png", "manifest.json"]);
         assert!(!place.path().join(MARKER).exists());
     }
 
@@ -322,7 +350,7 @@ mod tests {
         Folder::check(place.path(), &empty(), false).expect("its own leftovers");
         let folder = Folder::open(place.path(), &empty()).expect("open");
         folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
-        assert_eq!(names(place.path()), ["1_1.png", "manifest.json"]);
+        assert_eq!(names_of(place.path()), ["1_1.png", "manifest.json"]);
         assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 2);
     }
 
@@ -336,7 +364,7 @@ mod tests {
         let folder = Folder::open(place.path(), &empty()).expect("open");
         folder.write("1_1.png", b"y").expect("write");
         folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
-        assert_eq!(names(place.path()), ["1_1.png", "manifest.json", "notes.txt"]);
+        assert_eq!(names_of(place.path()), ["1_1.png", "manifest.json", "notes.txt"]);
     }
 
     #[test]
@@ -353,6 +381,48 @@ mod tests {
         let _first = Folder::open(place.path(), &empty()).expect("open");
         let error = Folder::open(place.path(), &empty()).expect_err("the second");
         assert!(error.to_string().contains("another actviz"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_from_elsewhere_does_not_make_us_remove_other_files() {
+        let place = tempfile::tempdir().expect("a folder");
+        let out = place.path().join("out");
+        fs::create_dir(&out).expect("a folder");
+        for name in ["1_1.png", "out/notes.txt", "out/2_2.png"] {
+            fs::write(place.path().join(name), b"precious").expect("a file");
+        }
+        let absolute = place.path().join("1_1.png").to_string_lossy().into_owned();
+        let names = ["../1_1.png", "notes.txt", "2_2.png", &absolute];
+        let planted = crate::manifest::tests::example(&names);
+        fs::write(out.join(manifest::FILE_NAME), planted.to_json()).expect("a manifest");
+        let folder = Folder::open(&out, &empty()).expect("open");
+        folder.finish(&crate::manifest::tests::example(&[])).expect("finish");
+        assert!(place.path().join("1_1.png").exists());
+        assert_eq!(names_of(&out), ["manifest.json", "notes.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_the_output_folder_are_not_followed_out_of_it() {
+        use std::os::unix::fs::symlink;
+        let place = tempfile::tempdir().expect("a folder");
+        let (out, other) = (place.path().join("out"), place.path().join("other"));
+        for folder in [&out, &other] {
+            fs::create_dir(folder).expect("a folder");
+        }
+        fs::write(other.join("file"), b"precious").expect("a file");
+        symlink(other.join("file"), out.join("1_1.png")).expect("a link");
+        symlink(&other, out.join("cat")).expect("a link");
+        let folder = Folder::open(&out, &empty()).expect("open");
+        folder.write("1_1.png", b"x").expect("the link itself is replaced");
+        let error = folder.write("cat/1_1.png", b"x").expect_err("a linked folder");
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        drop(folder);
+        fs::remove_file(out.join(MARKER)).expect("the mark of the run");
+        symlink(other.join("file"), out.join(MARKER)).expect("a link");
+        assert!(Folder::open(&out, &empty()).is_err());
+        assert_eq!(fs::read(other.join("file")).expect("a file"), b"precious");
+        assert_eq!(names_of(&other), ["file"]);
     }
 
     #[test]

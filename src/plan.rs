@@ -12,6 +12,7 @@ use crate::colormap::Colormap;
 use crate::engine::{Engine, InputShape, Network};
 use crate::error::Error;
 use crate::images;
+use crate::input::Limits;
 use crate::layers::Choice;
 use crate::manifest::{self, Manifest};
 use crate::maps::Flag;
@@ -19,6 +20,7 @@ use crate::output::{self, Folder};
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, Size, View};
 use crate::reduction::Reduction;
+use crate::sandbox::Needs;
 use crate::scale::Scale;
 
 /// The side of the input where nothing says otherwise.
@@ -37,6 +39,8 @@ pub struct Plan {
     pub input: InputPlan,
     /// The images, in order.
     pub images: Vec<PlannedImage>,
+    /// How large a picture may be.
+    pub limits: Limits,
     /// Which layers.
     pub layers: Choice,
     /// How channels become a map.
@@ -121,10 +125,14 @@ impl Plan {
                 "write into another folder with -o DIR",
             ));
         }
+        if args.out.exists() && !args.out.is_dir() {
+            return Err(Error::usage(format!("{} is a file, not a folder", args.out.display())));
+        }
         Ok(Plan {
             model,
             input,
             images: name_images(files, &args.out)?,
+            limits: Limits { bytes: args.max_image_size, pixels: args.max_image_pixels },
             layers: args.layers.clone(),
             reduce: args.reduce,
             scale: args.scale,
@@ -157,6 +165,19 @@ impl Plan {
     /// Whether sheets are drawn, to be written or to be shown.
     pub fn wants_sheets(&self) -> bool {
         self.preview || self.views.contains(&View::Sheet)
+    }
+
+    /// What carrying it out has to read and to write.
+    pub fn needs(&self, is_rehearsal: bool) -> Needs {
+        let mut needs = self.model.needs();
+        needs.read.extend(self.images.iter().map(|image| image.path.clone()));
+        if is_rehearsal {
+            needs.read.push(self.out.clone());
+        } else {
+            needs.write = Some(self.out.clone());
+            needs.terminal = self.preview;
+        }
+        needs
     }
 
     /// Checks that the output folder would not be mixed with something else.

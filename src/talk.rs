@@ -19,18 +19,30 @@ pub enum Verbosity {
     Verbose,
 }
 
+/// A text that may hold names of files and words of networks, without what a terminal
+/// would obey: control characters other than line ends are shown as `\u{1b}`.
+fn plain(text: impl Display) -> String {
+    let text = text.to_string();
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let show = |c: char| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(show).collect()
+}
+
 /// Prints an error and, on a line of its own, what to do about it.
 pub fn error(error: impl Display, hint: Option<&str>) {
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error:#}");
+    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {}", plain(format!("{error:#}")));
     if let Some(hint) = hint {
-        anstream::eprintln!(" \x1b[1;36mhint\x1b[0m: {hint}");
+        anstream::eprintln!(" \x1b[1;36mhint\x1b[0m: {}", plain(hint));
     }
 }
 
 /// Prints the runtime's own words, indented.
 pub fn detail(text: &str) {
     for line in text.lines() {
-        anstream::eprintln!("       {line}");
+        anstream::eprintln!("       {}", plain(line));
     }
 }
 
@@ -79,14 +91,14 @@ impl Talk {
     /// What was done.
     pub fn note(&self, text: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.bar.suspend(|| anstream::eprintln!("{text}"));
+            self.bar.suspend(|| anstream::eprintln!("{}", plain(&text)));
         }
     }
 
     /// What is odd, but no error.
     pub fn warn(&self, text: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.bar.suspend(|| anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {text}"));
+            self.bar.suspend(|| anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {}", plain(&text)));
         }
     }
 
@@ -105,7 +117,18 @@ impl Talk {
     /// What only `-v` wants to know.
     pub fn verbose(&self, text: impl Display) {
         if self.verbosity == Verbosity::Verbose {
-            self.bar.suspend(|| anstream::eprintln!("{text}"));
+            self.bar.suspend(|| anstream::eprintln!("{}", plain(&text)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_give_orders_to_the_terminal() {
+        assert_eq!(plain("a\u{1b}]0;title\u{7}.png"), "a\\u{1b}]0;title\\u{7}.png");
+        assert_eq!(plain("two\nlines, ümlaut"), "two\nlines, ümlaut");
     }
 }

@@ -289,3 +289,61 @@ fn an_image_may_not_be_overwritten_by_its_own_picture() {
     assert!(failed(&result).to_string().contains("1_1.png"));
     assert_eq!(place.files(), ["1_1.png"]);
 }
+
+/// Names of files are bytes that others have chosen.
+#[test]
+#[cfg(unix)]
+fn odd_names_of_pictures_neither_leave_the_folder_nor_touch_the_pictures() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    let place = Place::new();
+    let long = format!("{}.png", "n".repeat(251));
+    let names: Vec<OsString> = [
+        "two\nlines.png",
+        "quote\"'.png",
+        "..hidden.png",
+        "con.png",
+        "a:b*?.png",
+        "trailing. .png",
+        "\u{1b}[2J.png",
+        long.as_str(),
+    ]
+    .map(OsString::from)
+    .into_iter()
+    .chain([OsString::from_vec(b"not-\xFF-utf8.png".to_vec())])
+    .collect();
+    let folder = place.path("pictures");
+    fs::create_dir(&folder).expect("a folder");
+    for name in &names {
+        fs::copy(place.path("cat.png"), folder.join(name)).expect("a picture");
+    }
+    let (result, _) = place.render(&plain(), "--folds 1 ^pictures");
+    assert_eq!(done(&result), EXIT_DONE);
+    let folders: Vec<_> = fs::read_dir(place.path("out"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir())
+        .collect();
+    assert_eq!(folders.len(), names.len());
+    assert!(folders.iter().all(|folder| folder.join("1_1.png").is_file()), "{folders:?}");
+    // Beside the three networks, the picture and its copies nothing has come about.
+    assert_eq!(fs::read_dir(place.0.path()).expect("a folder").count(), 6);
+    let whole = fs::read(place.path("cat.png")).expect("a picture");
+    for name in &names {
+        assert_eq!(fs::read(folder.join(name)).expect("a picture"), whole, "{name:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_linked_folder_in_the_output_is_not_followed() {
+    let place = Place::new();
+    place.image("dog.png", 80);
+    fs::create_dir(place.path("elsewhere")).expect("a folder");
+    fs::create_dir(place.path("out")).expect("a folder");
+    std::os::unix::fs::symlink(place.path("elsewhere"), place.path("out/dog")).expect("a link");
+    let (result, _) = place.render(&plain(), "--folds 1 --force ^cat.png ^dog.png");
+    assert!(failed(&result).to_string().contains("symbolic link"), "{}", failed(&result));
+    assert_eq!(fs::read_dir(place.path("elsewhere")).expect("a folder").count(), 0);
+}

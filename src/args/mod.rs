@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use strum::VariantNames;
 
 use crate::engine::DeviceChoice;
+use crate::isolate::Isolate;
 use crate::talk::Verbosity;
 
 pub use compare::{AcceptArgs, CompareArgs};
@@ -62,6 +63,9 @@ impl Cli {
     }
 }
 
+/// What actviz starts itself with, to run a network in a process of its own.
+pub const NETWORK_COMMAND: &str = "run-network";
+
 /// One subcommand a variant.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -79,8 +83,11 @@ pub enum Command {
     Report(ReportArgs),
     /// Print what a picture carries: model, fold, layer, scale, versions, hashes
     Show(ShowArgs),
-    /// Check what this machine has: libtorch, devices, bundles
+    /// Check what this machine has: libtorch, devices, sandbox, bundles
     Doctor(DoctorArgs),
+    /// Run one network for the process that asks on stdin
+    #[command(name = NETWORK_COMMAND, hide = true)]
+    RunNetwork(NetworkArgs),
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +142,63 @@ pub struct RunArgs {
     /// Threads; default: one a core
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+    /// How far the network's file is trusted.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// How far a network's file is trusted (SECURITY.md).
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// Let networks use this operator although it is not known to be harmless, e.g.
+    /// aten::save; can be given several times
+    #[arg(long, value_name = "NAME", display_order = 800)]
+    pub allow_op: Vec<String>,
+    /// Let this process touch whatever you may touch, not only what it needs
+    #[arg(long, display_order = 800)]
+    pub no_sandbox: bool,
+    /// The most that a network may unpack to, e.g. 500M
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "16G",
+        value_parser = size_in_bytes,
+        display_order = 800
+    )]
+    pub max_model_size: u64,
+    /// Which networks run in a process of their own, so that a crash is theirs alone:
+    /// auto (those that are not in a bundle with their SHA-256), always or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value_t,
+        value_parser = one_of::<Isolate>(),
+        display_order = 800
+    )]
+    pub isolate: Isolate,
+    /// Give up on a network that takes longer for one image; default: 600 seconds for
+    /// those in a process of their own. Loading counts as one image
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..),
+        display_order = 800
+    )]
+    pub timeout: Option<u64>,
+    /// The most memory of a network in a process of its own, on CPU, e.g. 8G; default:
+    /// what the machine has
+    #[arg(long, value_name = "SIZE", value_parser = size_in_bytes, display_order = 800)]
+    pub max_memory: Option<u64>,
+}
+
+/// `actviz run-network`
+#[derive(Debug, Args)]
+pub struct NetworkArgs {
+    /// The network's file
+    pub file: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// `actviz layers`
@@ -143,6 +207,7 @@ pub struct RunArgs {
 Examples:
   actviz layers --model resnet50
   actviz layers --model 'runs/fold_{fold}.pt' --folds 3 --input-size 96
+  actviz layers --model net.pt --audit
   actviz layers --model net.pt --json | jq -r '.layers[].name'
 
 A * marks the layers that `actviz render` draws unless --layers says otherwise.")]
@@ -156,6 +221,10 @@ pub struct LayersArgs {
     /// The machine.
     #[command(flatten)]
     pub run: RunArgs,
+    /// List the operators that the network's code uses, and which of them are refused,
+    /// without running any of it; exits with 1 if there are any
+    #[arg(long)]
+    pub audit: bool,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
@@ -205,6 +274,23 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err("it is a whole number from 1".to_owned()),
         Ok(number) => Ok(number),
     }
+}
+
+/// 1024 a step: `20K`, `500M`, `16G`, or plain bytes.
+fn size_in_bytes(text: &str) -> Result<u64, String> {
+    with_unit(text, 1024).ok_or_else(|| "it is a number of bytes, or one with K, M, G or T".into())
+}
+
+/// 1000 a step: `500K`, `200M`, or plain pixels.
+fn count_of_pixels(text: &str) -> Result<u64, String> {
+    with_unit(text, 1000).ok_or_else(|| "it is a number, or one with K, M, G or T".into())
+}
+
+fn with_unit(text: &str, step: u64) -> Option<u64> {
+    let power = text.chars().last().and_then(|last| "KMGT".find(last.to_ascii_uppercase()));
+    let Some(power) = power else { return text.parse().ok() };
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    number.checked_mul(step.checked_pow(power as u32 + 1)?)
 }
 
 fn size_of_input(text: &str) -> Result<(usize, usize), String> {

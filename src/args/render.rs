@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{InputArgs, ModelArgs, RunArgs, one_of};
+use super::{InputArgs, ModelArgs, RunArgs, count_of_pixels, one_of, size_in_bytes};
 use crate::colormap::Colormap;
 use crate::layers::Choice;
 use crate::maps::Flag;
@@ -21,6 +21,7 @@ Examples:
   actviz render --model cnn9 --layers all --colormap magma -o out photo.jpg
   actviz render --model resnet50 --scale folds --view heat,overlay,sheet --legend
   actviz render --model 'runs/fold_{fold}.pt' --folds 5 --raw photos/*.png
+  actviz render --model strange.pt --isolate always --timeout 60 --max-memory 4G
   actviz render --model net.pt --layers 'layer1.*,12' --size 512 @list.txt
   find photos -name '*.jpg' | actviz render --model resnet50 -o out -
 
@@ -107,6 +108,24 @@ pub struct RenderArgs {
     /// Also write each map as a_b.npy: f32, height x width, the layer's own values
     #[arg(long)]
     pub raw: bool,
+    /// The largest picture file that is read, e.g. 2G
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "1G",
+        value_parser = size_in_bytes,
+        display_order = 800
+    )]
+    pub max_image_size: u64,
+    /// The most pixels of a picture that are decoded, e.g. 500M
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "200M",
+        value_parser = count_of_pixels,
+        display_order = 800
+    )]
+    pub max_image_pixels: u64,
     /// Exit with 1 if a map is one of these: nan, inf, dead, constant
     #[arg(long, value_name = "WHAT,..", value_delimiter = ',', value_parser = one_of::<Flag>())]
     pub fail_on: Vec<Flag>,

@@ -9,12 +9,15 @@ use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::DoctorArgs;
 use crate::bundle::{self, Description};
 use crate::digest;
+use crate::sandbox;
 
 #[derive(Serialize)]
 struct Document {
     schema: u32,
     actviz: &'static str,
     libtorch: Option<Libtorch>,
+    /// Whether the kernel can hold a run to what its plan names.
+    sandbox: bool,
     places: Vec<Place>,
 }
 
@@ -50,8 +53,13 @@ struct Bundle {
 /// If standard output cannot be written.
 pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
     let places = bundle::places().into_iter().map(place).collect();
-    let document =
-        Document { schema: 1, actviz: env!("CARGO_PKG_VERSION"), libtorch: libtorch(), places };
+    let document = Document {
+        schema: 1,
+        actviz: env!("CARGO_PKG_VERSION"),
+        libtorch: libtorch(),
+        sandbox: sandbox::available(),
+        places,
+    };
     if args.json {
         print_json(out, &document)?;
     } else {
@@ -123,6 +131,8 @@ fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
             writeln!(out, "  CUDA          {}", found.cuda)?;
         }
     }
+    let sandbox = if document.sandbox { "Landlock" } else { "not available on this system" };
+    writeln!(out, "sandbox         {sandbox}")?;
     writeln!(out, "bundles")?;
     for place in &document.places {
         let state = match (place.exists, place.bundles.len()) {

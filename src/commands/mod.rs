@@ -1,23 +1,34 @@
 //! One file a command: a short, readable list of calls into the library.
 
 pub mod accept;
+pub mod audit;
 pub mod compare;
 pub mod doctor;
 pub mod insights;
 pub mod layers;
+#[cfg(feature = "torch")]
+pub mod network;
 pub mod render;
 pub mod report;
 pub mod show;
+// Without libtorch nothing is run, and its flags are checked all the same.
+#[cfg_attr(not(feature = "torch"), allow(dead_code))]
+mod trust;
 
 use std::io::{self, Write};
 
-use crate::args::{Cli, Command, RunArgs};
+use crate::args::{Cli, Command, RunArgs, TrustArgs};
 use crate::bundle::Model;
 use crate::deterministic;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::sandbox::{self, Made, Needs};
 use crate::talk::Talk;
+#[cfg(feature = "torch")]
+use crate::{isolate::Guarded, torch::TorchEngine};
+
+use trust::Isolation;
 
 /// The exit code of a whole success.
 pub const EXIT_DONE: u8 = 0;
@@ -37,35 +48,90 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             if plan.deterministic && !deterministic::is_pinned() {
                 return Ok(deterministic::run_pinned()?);
             }
-            render::run(&args, &plan, engine(&args.run)?.as_ref(), &mut talk, stdout)
+            let isolation = Isolation::of(&args.run, std::slice::from_ref(&plan.model), &talk)?;
+            let _made = confine(&args.run, plan.needs(args.dry_run), isolation.as_ref(), &talk)?;
+            let engine = engine(&args.run, isolation)?;
+            render::run(&args, &plan, engine.as_ref(), &mut talk, stdout)
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
-            layers::run(&args, &model, engine(&args.run)?.as_ref(), stdout)
+            let isolation = Isolation::of(&args.run, std::slice::from_ref(&model), &talk)?;
+            let _made = confine(&args.run, model.needs(), isolation.as_ref(), &talk)?;
+            let engine = engine(&args.run, isolation)?;
+            match args.audit {
+                true => audit::run(&args, &model, engine.as_ref(), stdout),
+                false => layers::run(&args, &model, engine.as_ref(), stdout),
+            }
         }
         Command::Compare(args) => compare::run(&args, &talk, stdout),
         Command::Accept(args) => accept::run(&args, stdout),
         Command::Insights(args) => {
-            insights::run(&args, engine(&args.run)?.as_ref(), &mut talk, stdout)
+            let find = |name: &String| Model::find(name, args.folds, &args.fold);
+            let models = args.model.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+            let isolation = Isolation::of(&args.run, &models, &talk)?;
+            let engine = engine(&args.run, isolation)?;
+            insights::run(&args, engine.as_ref(), &mut talk, stdout)
         }
         Command::Report(args) => report::run(&args, &talk),
+        #[cfg(feature = "torch")]
+        Command::RunNetwork(args) => network::run(&args, &talk),
+        #[cfg(not(feature = "torch"))]
+        Command::RunNetwork(_) => Err(without_libtorch().into()),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }
 }
 
-/// The engine that runs networks on the chosen device.
+/// [`shut_in`], with what the isolation of networks needs.
+fn confine(
+    args: &RunArgs,
+    mut needs: Needs,
+    isolation: Option<&Isolation>,
+    talk: &Talk,
+) -> Result<Made, Error> {
+    if let Some(isolation) = isolation {
+        isolation.add_to(&mut needs);
+    }
+    shut_in(&args.trust, needs, talk)
+}
+
+/// Takes from this process what it does not need. Comes before the engine: a thread that
+/// is there already would stay outside.
+fn shut_in(trust: &TrustArgs, needs: Needs, talk: &Talk) -> Result<Made, Error> {
+    if trust.no_sandbox {
+        return Ok(Made::default());
+    }
+    let (state, made) = sandbox::enter(&needs)?;
+    talk.verbose(format!("sandbox: {state}"));
+    Ok(made)
+}
+
+/// The engine that runs networks on the chosen device: here, or isolated.
 #[cfg(feature = "torch")]
-fn engine(args: &RunArgs) -> Result<Box<dyn Engine>, Error> {
-    Ok(Box::new(crate::torch::TorchEngine::new(args.device, args.threads)?))
+fn engine(args: &RunArgs, isolation: Option<Isolation>) -> Result<Box<dyn Engine>, Error> {
+    let engine = engine_here(args)?;
+    let Some(isolation) = isolation else { return Ok(Box::new(engine)) };
+    let start = isolation.start(args, engine.device());
+    Ok(Box::new(Guarded::new(engine, isolation.vouched, start)))
+}
+
+#[cfg(feature = "torch")]
+fn engine_here(args: &RunArgs) -> Result<TorchEngine, Error> {
+    let engine = TorchEngine::new(args.device, args.threads)?;
+    Ok(engine.allowing(&args.trust.allow_op).within(args.trust.max_model_size))
 }
 
 #[cfg(not(feature = "torch"))]
-fn engine(_args: &RunArgs) -> Result<Box<dyn Engine>, Error> {
-    Err(Error::usage_hint(
+fn engine(_args: &RunArgs, _isolation: Option<Isolation>) -> Result<Box<dyn Engine>, Error> {
+    Err(without_libtorch())
+}
+
+#[cfg(not(feature = "torch"))]
+fn without_libtorch() -> Error {
+    Error::usage_hint(
         "this actviz was built without libtorch: it cannot run networks",
         "build it with the default features",
-    ))
+    )
 }
 
 /// Prints one JSON document.

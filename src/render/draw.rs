@@ -118,7 +118,8 @@ impl Draw<'_> {
     fn overlaid(&self, look: &Look, map: &Array2<f32>) -> Result<Coloured, Error> {
         let size = self.size(map);
         let coloured = self.coloured(look, map, size);
-        let under = input::shown(&self.plan.images[look.image].path, self.input, size)?;
+        let path = &self.plan.images[look.image].path;
+        let under = input::shown(path, self.input, size, self.plan.limits)?;
         let heat = overlay::overlay(&coloured.heat, &under, self.plan.alpha);
         Ok(Coloured { heat, ..coloured })
     }

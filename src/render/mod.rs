@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::bundle::{FoldFile, Input};
 use crate::digest;
 use crate::engine::{Engine, Network, Take};
-use crate::error::Error;
+use crate::error::{EXIT_TRY_AGAIN, Error};
 use crate::input::{self, Prepared};
 use crate::layers::{Layer, same_in_all_folds};
 use crate::manifest::{Failed, Manifest, Picture};
@@ -119,6 +119,7 @@ impl<'a> Render<'a> {
     pub fn run(mut self, show: impl FnMut(&Rgb)) -> Result<Manifest, Error> {
         let folds = &self.plan.model.folds;
         let mut started: Option<Started> = None;
+        let mut try_again = None;
         for fold in folds {
             self.talk.now(format!("fold {}", fold.fold));
             let mut opened = match self.open(fold) {
@@ -126,6 +127,9 @@ impl<'a> Render<'a> {
                 Err(error) if folds.len() > 1 && is_of_one_fold(&error) => {
                     self.talk.failed(&error);
                     self.fail(Some(fold.fold), None, &error);
+                    if error.exit_code() == EXIT_TRY_AGAIN {
+                        try_again = Some(error);
+                    }
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -139,7 +143,7 @@ impl<'a> Render<'a> {
         }
         let Some(started) = started else {
             self.talk.stop();
-            return Err(nothing_done("no fold could be run"));
+            return Err(try_again.unwrap_or_else(|| nothing_done("no fold could be run")));
         };
         let mut manifest = self.together(&started, show)?;
         self.talk.stop();
@@ -308,10 +312,10 @@ impl<'a> Render<'a> {
         };
         let wanted: Vec<usize> =
             batch.iter().copied().filter(|image| !failed_before(image)).collect();
-        let read: Vec<_> = wanted
-            .into_par_iter()
-            .map(|image| (image, input::prepare(&self.plan.images[image].path, input)))
-            .collect();
+        let prepare = |image: usize| {
+            input::prepare_within(&self.plan.images[image].path, input, self.plan.limits)
+        };
+        let read: Vec<_> = wanted.into_par_iter().map(|image| (image, prepare(image))).collect();
         let mut ready = Vec::with_capacity(read.len());
         for (image, result) in read {
             match result {
@@ -376,7 +380,12 @@ fn is_of_one_fold(error: &Error) -> bool {
     matches!(
         error,
         Error::Load { .. }
+            | Error::Refused { .. }
             | Error::Run { .. }
+            | Error::Crashed { .. }
+            | Error::TimedOut { .. }
+            | Error::OutOfMemory { .. }
+            | Error::NotTorchScript { .. }
             | Error::NoActivations { .. }
             | Error::FoldsDiffer { .. }
             | Error::Channels { .. }

@@ -228,7 +228,8 @@ fn one_sheet(
     let proportions = (draw.input.width, draw.input.height);
     let size = Size::Longer(if many { CELLS.1 } else { CELLS.0 }).of((0, 0), proportions);
     let path = &draw.plan.images[image].path;
-    let input = input::shown(path, draw.input, Size::Longer(INPUT).of((0, 0), proportions))?;
+    let small = Size::Longer(INPUT).of((0, 0), proportions);
+    let input = input::shown(path, draw.input, small, draw.plan.limits)?;
     let folds: Vec<String> =
         draw.run.folds.iter().map(|fold| format!("fold {}", fold.fold)).collect();
     let mut labels = Vec::new();

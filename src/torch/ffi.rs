@@ -34,8 +34,14 @@ unsafe extern "C" {
     fn actviz_load(
         path: *const c_char,
         device: c_int,
-        all_operators: i32,
+        all_operators: c_int,
+        allowed: *const c_char,
         out: *mut *mut RawNetwork,
+    ) -> *mut c_char;
+    fn actviz_audit(
+        path: *const c_char,
+        allowed: *const c_char,
+        out: *mut *mut c_char,
     ) -> *mut c_char;
     fn actviz_free_network(network: *mut RawNetwork);
     fn actviz_node_count(network: *const RawNetwork) -> usize;
@@ -113,12 +119,19 @@ impl Drop for Handle {
 
 impl Handle {
     /// Loads a TorchScript file onto a device as torch-sys numbers them, with taps after
-    /// its activations alone or after all operators.
-    pub fn load(path: &CStr, device: c_int, all_operators: bool) -> Result<Handle, String> {
+    /// its activations alone or after all operators. `allowed` holds the operators that
+    /// are let through, one a line.
+    pub fn load(
+        path: &CStr,
+        device: c_int,
+        all_operators: bool,
+        allowed: &CStr,
+    ) -> Result<Handle, String> {
         let mut network = ptr::null_mut();
-        let all = i32::from(all_operators);
-        // SAFETY: `path` is nul-terminated and both pointers outlive the call.
-        let message = unsafe { actviz_load(path.as_ptr(), device, all, &raw mut network) };
+        let (path, allowed) = (path.as_ptr(), allowed.as_ptr());
+        let all = c_int::from(all_operators);
+        // SAFETY: both texts are nul-terminated, and all pointers outlive the call.
+        let message = unsafe { actviz_load(path, device, all, allowed, &raw mut network) };
         let handle = NonNull::new(network).map(Handle);
         check(message)?;
         handle.ok_or_else(|| "libtorch returned no network".to_owned())
@@ -264,6 +277,13 @@ fn text_of(call: impl FnOnce(*mut *mut c_char) -> *mut c_char) -> Result<String,
     Ok(text.map(|text| text.read()).unwrap_or_default())
 }
 
+/// What the code of a TorchScript file uses, as shim.h says.
+pub(super) fn audit(path: &CStr, allowed: &CStr) -> Result<String, String> {
+    // SAFETY: both texts are nul-terminated and outlive the call, as does what
+    // `text_of` gives.
+    text_of(|out| unsafe { actviz_audit(path.as_ptr(), allowed.as_ptr(), out) })
+}
+
 /// The instruction set that the kernels use.
 pub(super) fn cpu_capability() -> Result<String, String> {
     // SAFETY: `text_of` gives a pointer that outlives the call.
@@ -295,6 +315,11 @@ pub(super) fn load_forever(library: impl AsRef<std::ffi::OsStr>) -> Result<(), S
         }
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Words as C wants them: one a line.
+pub(super) fn c_lines(words: &[String]) -> Result<CString, String> {
+    CString::new(words.join("\n")).map_err(|_| "a word contains a zero byte".to_owned())
 }
 
 /// A path as C wants it.

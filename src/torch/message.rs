@@ -16,6 +16,18 @@ pub(super) fn headline(detail: &str) -> String {
     without_place(line).to_owned()
 }
 
+/// The operators for which a network was refused, if it was: name and place of each.
+/// `ACTVIZ_REFUSED` of shim.h is how such a message begins.
+pub(super) fn refusal(detail: &str) -> Option<Vec<(String, String)>> {
+    let lines = detail.strip_prefix("actviz refused:\n")?.lines();
+    Some(
+        lines
+            .filter_map(|line| line.split_once('\t'))
+            .map(|(name, place)| (name.to_owned(), place.to_owned()))
+            .collect(),
+    )
+}
+
 /// Whether libtorch says that memory ran out.
 pub(super) fn is_out_of_memory(detail: &str) -> bool {
     ["out of memory", "can't allocate memory", "not enough memory", "bad_alloc"]

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod audit;
 mod capture;
 mod device;
 mod ffi;
@@ -33,13 +34,18 @@ use std::path::Path;
 pub use device::{cuda_state, folder};
 pub use network::{Gradients, Node, Tap, Taps, TorchNetwork};
 
-use crate::engine::{Device, DeviceChoice, Engine, Network};
+use crate::archive;
+use crate::engine::{Device, DeviceChoice, Engine, Network, Use};
 use crate::error::Error;
 
 /// Opens TorchScript files for one device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TorchEngine {
     device: Device,
+    /// Operators that are let through although they are not known to be harmless.
+    allowed: Vec<String>,
+    /// The most bytes that a network may unpack to.
+    limit: u64,
 }
 
 impl TorchEngine {
@@ -58,7 +64,17 @@ impl TorchEngine {
                 _ => return Err(Error::usage("the number of threads is 1 to 4096")),
             }
         }
-        Ok(TorchEngine { device })
+        Ok(TorchEngine { device, allowed: Vec::new(), limit: archive::DEFAULT_LIMIT })
+    }
+
+    /// The same engine, which lets networks use these operators too, e.g. `aten::save`.
+    pub fn allowing(self, operators: &[String]) -> TorchEngine {
+        TorchEngine { allowed: operators.to_vec(), ..self }
+    }
+
+    /// The same engine, which takes networks up to this many bytes, unpacked.
+    pub fn within(self, limit: u64) -> TorchEngine {
+        TorchEngine { limit, ..self }
     }
 
     /// Loads the network in `file`; [`Engine::open`] with the network's own type.
@@ -66,7 +82,12 @@ impl TorchEngine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn load(&self, file: &Path) -> Result<TorchNetwork, Error> {
-        TorchNetwork::load(file, self.device, Taps::Activations)
+        self.load_with(file, Taps::Activations)
+    }
+
+    fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
+        archive::check_size(file, self.limit)?;
+        TorchNetwork::load(file, self.device, taps, &self.allowed)
     }
 }
 
@@ -76,7 +97,12 @@ impl Engine for TorchEngine {
     }
 
     fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
-        Ok(Box::new(TorchNetwork::load(file, self.device, Taps::Operators)?))
+        Ok(Box::new(self.load_with(file, Taps::Operators)?))
+    }
+
+    fn audit(&self, file: &Path) -> Result<Vec<Use>, Error> {
+        archive::check_size(file, self.limit)?;
+        audit::of(file, &self.allowed)
     }
 
     fn device(&self) -> Device {

@@ -88,11 +88,19 @@ enum Batching {
 }
 
 impl TorchNetwork {
-    pub(super) fn load(file: &Path, device: Device, taps: Taps) -> Result<TorchNetwork, Error> {
+    pub(super) fn load(
+        file: &Path,
+        device: Device,
+        taps: Taps,
+        allowed: &[String],
+    ) -> Result<TorchNetwork, Error> {
         let source = Source { file: file.to_owned(), device };
-        let handle = ffi::c_path(file)
-            .and_then(|path| Handle::load(&path, device::number(device), taps == Taps::Operators))
-            .map_err(|detail| source.load_error(detail))?;
+        let load = || {
+            let (path, allowed) = (ffi::c_path(file)?, ffi::c_lines(allowed)?);
+            let all = taps == Taps::Operators;
+            Handle::load(&path, device::number(device), all, &allowed)
+        };
+        let handle = load().map_err(|detail| source.load_error(detail))?;
         let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
         if nodes.is_empty() {
             return Err(Error::NoActivations { file: file.to_owned() });
@@ -313,6 +321,9 @@ struct Source {
 
 impl Source {
     fn load_error(&self, detail: String) -> Error {
+        if let Some(uses) = message::refusal(&detail) {
+            return Error::Refused { file: self.file.clone(), uses };
+        }
         if message::is_out_of_memory(&detail) {
             return self.out_of_memory(detail);
         }

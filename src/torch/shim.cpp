@@ -5,6 +5,8 @@
 // an in-place operator can spoil it. No arithmetic on tensors happens here.
 #include "shim.h"
 
+#include "audit.h"
+
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <c10/core/InferenceMode.h>
@@ -19,7 +21,7 @@
 #include <torch/csrc/jit/runtime/custom_operator.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
-#include <torch/csrc/jit/serialization/import.h>
+#include <torch/csrc/jit/runtime/print_handler.h>
 #include <torch/version.h>
 
 #include <algorithm>
@@ -29,6 +31,8 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -65,6 +69,8 @@ char* guarded(Body&& body) noexcept {
     c10::WarningUtils::WarningHandlerGuard guard(&silence);
     body();
     return nullptr;
+  } catch (const actviz::Refusal& refusal) {
+    return owned((std::string(ACTVIZ_REFUSED) + refusal.what()).c_str());
   } catch (const std::exception& error) {
     return owned(error.what());
   } catch (...) {
@@ -116,6 +122,8 @@ void register_tap() {
     // differ in the last bits between the first run and later ones, and the first
     // would be slow. It concerns only calls that could not be inlined.
     getProfilingMode() = false;
+    // What a network prints would go to stdout, which is for data.
+    setPrintHandler([](const std::string&) {});
   });
 }
 
@@ -930,6 +938,16 @@ std::vector<IValue> other_arguments(const FunctionSchema& schema) {
   return others;
 }
 
+// The words of a text with one on each line.
+std::set<std::string> words(const char* text) {
+  std::set<std::string> words;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    words.insert(line);
+  }
+  return words;
+}
+
 void give_tensors(const IValue& value, const std::function<void(const at::Tensor&)>& give) {
   if (value.isTensor()) {
     give(value.toTensor());
@@ -962,13 +980,13 @@ struct actviz_network {
   bool data_dependent = false;
   std::string structure;
 
-  actviz_network(const char* path, at::Device to, bool all_operators) : device(to) {
+  actviz_network(const char* path, at::Device to, bool all_operators, actviz::Audit& audit)
+      : device(to) {
     // Not inference mode: weights that were made in it could not be used by runs
     // with gradients.
     at::NoGradGuard no_gradients;
     register_tap();
-    // Files with debug information load faster without it, and nothing here reads it.
-    module = torch::jit::load(path, device, /*load_debug_files=*/false);
+    module = actviz::load_audited(path, device, audit);
     module.eval();
     auto& forward = toGraphFunction(module.get_method("forward").function());
     other_arguments = ::other_arguments(forward.getSchema());
@@ -1041,9 +1059,33 @@ struct actviz_network {
 // ---------------------------------------------------------------- the C face
 
 char* actviz_load(
-    const char* path, actviz_device device, int32_t all_operators, actviz_network** out) noexcept {
-  return guarded(
-      [&] { *out = new actviz_network(path, device_of(device), all_operators != 0); });
+    const char* path,
+    actviz_device device,
+    int32_t all_operators,
+    const char* allowed,
+    actviz_network** out) noexcept {
+  return guarded([&] {
+    actviz::Audit audit(words(allowed));
+    *out = new actviz_network(path, device_of(device), all_operators != 0, audit);
+  });
+}
+
+char* actviz_audit(const char* path, const char* allowed, char** out) noexcept {
+  return guarded([&] {
+    register_tap();
+    actviz::Audit audit(words(allowed));
+    try {
+      actviz::load_audited(path, at::kCPU, audit);
+    } catch (const actviz::Refusal&) {
+      // What was found up to there is the answer.
+    }
+    std::string text;
+    for (const auto& [name, finding] : audit.findings()) {
+      text += name + "\t" + std::to_string(finding.uses) + "\t" +
+          (finding.allowed ? "yes" : "no") + "\t" + finding.place + "\n";
+    }
+    *out = owned(text.c_str());
+  });
 }
 
 void actviz_free_network(actviz_network* network) noexcept {

@@ -39,12 +39,25 @@ typedef struct {
 // `index` is the node of a tap, or the position of an output.
 typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 
+// What a message begins with if a file was refused for an operator that it uses. Then
+// follow, one a line, the operator and its place, with a tab between them.
+#define ACTVIZ_REFUSED "actviz refused:\n"
+
 // Loads the TorchScript file at `path` onto `device`: evaluation mode, f32, frozen,
 // a tap after every activation and, if `all_operators` is not 0, after every other
 // operator that changes how fine a tensor's structure is (convolutions, pools,
 // normalisations, sums, ...). Those taps keep freezing from folding normalisation.
+// Before any of its code runs it is scanned (audit.h); `allowed` names operators that
+// are let through, one a line.
 char* actviz_load(
-    const char* path, actviz_device device, int32_t all_operators, actviz_network** out) noexcept;
+    const char* path,
+    actviz_device device,
+    int32_t all_operators,
+    const char* allowed,
+    actviz_network** out) noexcept;
+// The operators of the file at `path`, one a line: name, uses, yes or no for allowed,
+// first place, with tabs between them. Owned text through `out`.
+char* actviz_audit(const char* path, const char* allowed, char** out) noexcept;
 void actviz_free_network(actviz_network* network) noexcept;
 
 size_t actviz_node_count(const actviz_network* network) noexcept;

@@ -1,0 +1,80 @@
+//! A picture's file to pixels, within limits: a file of a few kilobytes can claim
+//! billions of them.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+use crate::error::Error;
+
+/// What is not even tried to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest file, in bytes.
+    pub bytes: u64,
+    /// The most pixels. The largest cameras have 150 million.
+    pub pixels: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes: 1 << 30, pixels: 200_000_000 }
+    }
+}
+
+/// The widest pixel that pictures of cameras have: four channels of 16 bits.
+const BYTES_A_PIXEL: u64 = 8;
+
+/// The whole file, if it is one and not too long. A device or a pipe might never end.
+///
+/// # Errors
+/// [`Error::Picture`] for what is no file, is empty or too long; [`Error::Io`].
+pub(super) fn read(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
+    let bad = |problem: String| Err(Error::Picture { path: path.to_owned(), problem });
+    let kind = std::fs::metadata(path).map_err(Error::io("read", path))?;
+    if !kind.is_file() {
+        return bad("not a file".to_owned());
+    }
+    match kind.len() {
+        0 => bad("the file is empty".to_owned()),
+        length if length > limits.bytes => bad(format!(
+            "the file has {length} bytes, more than the limit of {} (--max-image-size)",
+            limits.bytes
+        )),
+        _ => std::fs::read(path).map_err(Error::io("read", path)),
+    }
+}
+
+/// The first picture of a file's bytes, turned upright as its EXIF data says.
+///
+/// # Errors
+/// Why not, in words: it is no picture, has no pixels, or more than the limits allow.
+pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage, String> {
+    let unreadable = |error: image::ImageError| format!("not a readable picture: {error}");
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let reader = reader.map_err(|error| unreadable(error.into()))?;
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err("the picture has no pixels".to_owned());
+    }
+    if pixels > limits.pixels {
+        return Err(format!(
+            "the picture claims {width} x {height} pixels, more than the limit of {} \
+             (--max-image-pixels)",
+            limits.pixels
+        ));
+    }
+    if decoder.total_bytes() > limits.pixels.saturating_mul(BYTES_A_PIXEL) {
+        return Err(format!("the picture claims {} bytes", decoder.total_bytes()));
+    }
+    // A damaged note on which side is up is no reason to refuse the picture.
+    let upright = decoder.orientation();
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    if let Ok(orientation) = upright {
+        picture.apply_orientation(orientation);
+    }
+    Ok(picture)
+}

@@ -1,0 +1,318 @@
+#include "audit.h"
+
+#include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/operator_upgraders/upgraders_entry.h>
+#include <torch/csrc/jit/passes/inliner.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/csrc/jit/serialization/import_read.h>
+#include <torch/csrc/jit/serialization/import_source.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace actviz {
+namespace {
+
+using namespace torch::jit;
+
+// ---------------------------------------------------------------- the list
+
+// Namespaces that hold arithmetic alone.
+const std::unordered_set<std::string>& harmless_namespaces() {
+  static const std::unordered_set<std::string> names{
+      "actviz", "quantized", "_quantized", "mkldnn_prepacked", "prepacked", "torchvision"};
+  return names;
+}
+
+// In aten, the public operators are arithmetic, apart from these: the first two reach
+// files; the others reach below a tensor, to its memory.
+const std::unordered_set<std::string>& harmful_aten() {
+  static const std::unordered_set<std::string> names{
+      "save", "from_file", "set_", "set_data", "record_stream"};
+  return names;
+}
+
+// Operators whose names begin with an underscore are libtorch's own and may trust
+// their arguments. These are the ones that tracing and scripting put into files.
+const std::unordered_set<std::string>& harmless_private_aten() {
+  static const std::unordered_set<std::string> names{
+      "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_assert_async", "_assert_scalar",
+      "_assert_tensor_metadata", "_batch_norm_impl_index", "_cast_Byte", "_cast_Char",
+      "_cast_Double", "_cast_Float", "_cast_Half", "_cast_Int", "_cast_Long", "_cast_Short",
+      "_conj", "_convolution", "_convolution_mode", "_dim_arange", "_fft_c2c", "_fft_c2r",
+      "_fft_r2c", "_get_tracing_state", "_grad_sum_to_size", "_infer_size", "_int_mm",
+      "_is_all_true", "_is_any_true", "_list_to_tensor", "_local_scalar_dense", "_log_softmax",
+      "_lu_with_info", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+      "_native_multi_head_attention", "_no_grad_fill_", "_no_grad_normal_", "_no_grad_uniform_",
+      "_no_grad_zero_", "_pack_padded_sequence", "_pad_circular", "_pad_enum",
+      "_pad_packed_sequence", "_prelu_kernel", "_reshape_from_tensor", "_safe_softmax",
+      "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention_for_cpu",
+      "_set_item", "_shape_as_tensor", "_size_if_not_equal", "_softmax", "_stack",
+      "_tensor_to_list", "_to_copy", "_transformer_encoder_layer_fwd", "_unique", "_unique2",
+      "_unsafe_view", "_unwrap_optional", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
+      "_upsample_lanczos2d_aa", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
+      "_upsample_nearest_exact3d", "_weight_norm", "_weight_norm_interface"};
+  return names;
+}
+
+// The language itself: values, control flow, calls (which are followed).
+const std::unordered_set<std::string>& harmless_prim() {
+  static const std::unordered_set<std::string> names{
+      "AutogradAnyNonZero", "AutogradZero", "CallFunction", "CallMethod", "Closure", "Constant",
+      "ConstantChunk", "CreateObject", "DictConstruct", "Enter", "EnumName", "EnumValue", "Exit",
+      "Function", "GetAttr", "HasAttr", "If", "ImplicitTensorToNum", "ListConstruct",
+      "ListUnpack", "Load", "Loop", "ModuleContainerIndex", "NumToTensor", "Param", "Print",
+      "RaiseException", "Return", "SetAttr", "Store", "StringIndex", "TupleConstruct",
+      "TupleIndex", "TupleSlice", "TupleUnpack", "Uninitialized", "abs", "awaitable",
+      "awaitable_nowait", "awaitable_wait", "data", "device", "dtype", "fork", "grad", "id",
+      "index", "is_cpu", "is_cuda", "is_ipu", "is_maia", "is_meta", "is_mkldnn", "is_mps",
+      "is_mtia", "is_nested", "is_quantized", "is_sparse", "is_sparse_csr", "is_vulkan",
+      "is_xla", "is_xpu", "isinstance", "itemsize", "layout", "max", "min", "name", "nbytes",
+      "rangelist", "requires_grad", "shape", "tolist", "type", "unchecked_cast",
+      "unchecked_unwrap_optional", "unpack"};
+  return names;
+}
+
+bool is_harmless(const Node* node) {
+  const std::string space = node->kind().ns().toUnqualString();
+  const std::string name = node->kind().toUnqualString();
+  if (space == "prim") {
+    return harmless_prim().count(name) != 0;
+  }
+  if (space == "aten") {
+    const bool is_private = name.size() > 1 && name[0] == '_' && name[1] != '_';
+    return is_private ? harmless_private_aten().count(name) != 0
+                      : harmful_aten().count(name) == 0;
+  }
+  return harmless_namespaces().count(space) != 0;
+}
+
+const char cpp_classes[] = "__torch__.torch.classes.";
+
+bool is_harmless_class(const std::string& name) {
+  for (const char* space : {"quantized.", "xnnpack.", "mkldnn."}) {
+    if (name.rfind(std::string(cpp_classes) + space, 0) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string place_of(const Node* node) {
+  if (auto place = node->sourceRange().file_line_col()) {
+    // libtorch counts lines from 0 here.
+    return std::get<0>(*place) + ":" + std::to_string(std::get<1>(*place) + 1);
+  }
+  return "its code";
+}
+
+bool is_magic(const std::string& name) {
+  return name.size() > 4 && name.rfind("__", 0) == 0 && name.substr(name.size() - 2) == "__";
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------- the audit
+
+void Audit::note(const std::string& name, bool allowed, const std::string& place) {
+  Finding& finding = findings_[name];
+  if (finding.uses++ == 0) {
+    finding.allowed = allowed || extra_.count(name) != 0;
+    finding.place = place;
+  }
+}
+
+void Audit::note_class(const c10::Type& type, const std::string& place) {
+  const auto* named = type.castRaw<c10::ClassType>();
+  if (named && named->name()) {
+    const std::string name = named->name()->qualifiedName();
+    if (name.rfind(cpp_classes, 0) == 0) {
+      note(name.substr(std::string("__torch__.").size()), is_harmless_class(name), place);
+    }
+  }
+}
+
+void Audit::scan(Function& function, const CompilationUnit& all) {
+  if (!seen_.insert(&function).second) {
+    return;
+  }
+  if (auto* graph_function = tryToGraphFunction(function)) {
+    scan(graph_function->graph()->block(), all);
+  }
+  // What is no graph is a method of a class in C++, which the class answers for.
+}
+
+void Audit::scan(Block* block, const CompilationUnit& all) {
+  for (Node* node : block->nodes()) {
+    note(node->kind().toQualString(), is_harmless(node), place_of(node));
+    for (Value* output : node->outputs()) {
+      note_class(*output->type(), place_of(node));
+    }
+    if (node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
+      scan_call(node, all);
+    }
+    for (Block* inner : node->blocks()) {
+      scan(inner, all);
+    }
+    if (node->hasAttribute(attr::Subgraph)) {
+      scan(node->g(attr::Subgraph)->block(), all);
+    }
+  }
+}
+
+void Audit::scan_call(Node* call, const CompilationUnit& all) {
+  if (call->kind() == prim::CallFunction) {
+    if (auto* function = tryToGraphFunction(call)) {
+      scan(*function, all);
+    } else {
+      note("a function that is not in the file", false, place_of(call));
+    }
+    return;
+  }
+  const auto& name = call->s(attr::name);
+  if (auto type = call->input(0)->type()->cast<c10::ClassType>()) {
+    note_class(*type, place_of(call));
+    scan(type->getMethod(name), all);
+    return;
+  }
+  for (Function* candidate : all.get_functions()) {
+    if (candidate->name() == name) {
+      scan(*candidate, all);
+    }
+  }
+}
+
+void Audit::check() const {
+  std::string refused;
+  for (const auto& [name, finding] : findings_) {
+    if (!finding.allowed) {
+      refused += name + "\t" + finding.place + "\n";
+    }
+  }
+  if (!refused.empty()) {
+    throw Refusal(refused);
+  }
+}
+
+// ---------------------------------------------------------------- the loader
+
+namespace {
+
+class Loader {
+ public:
+  Loader(const std::string& path, at::Device device, Audit& audit)
+      : reader_(path),
+        device_(device),
+        audit_(audit),
+        unit_(std::make_shared<CompilationUnit>()),
+        importer_(
+            unit_,
+            &constants_,
+            [this](const std::string& qualifier) { return source(qualifier); },
+            reader_.version()) {}
+
+  Module load() {
+    populate_upgraders_graph_map();
+    const IValue constants = read("constants");
+    TORCH_CHECK(constants.isTuple(), "constants.pkl holds no tuple");
+    constants_ = constants.toTupleRef().elements().vec();
+    const IValue data = read("data");
+    TORCH_CHECK(data.isObject(), "data.pkl holds no module");
+    TORCH_CHECK(data.toObjectRef().type()->is_module(), "data.pkl holds no module");
+    Module module(data.toObject());
+    auto forward = module.find_method("forward");
+    TORCH_CHECK(forward, "the network has no forward()");
+    audit_.scan(forward->function(), *unit_);
+    // What libtorch may call without a call in the code: __getstate__ to copy an object,
+    // __lt__ to sort, __enter__ and __exit__ around a block.
+    for (Function* function : unit_->get_functions()) {
+      if (is_magic(function->name())) {
+        audit_.scan(*function, *unit_);
+      }
+    }
+    audit_.check();
+    return module;
+  }
+
+ private:
+  caffe2::serialize::PyTorchStreamReader reader_;
+  at::Device device_;
+  Audit& audit_;
+  std::shared_ptr<CompilationUnit> unit_;
+  std::vector<IValue> constants_;
+  SourceImporter importer_;
+
+  std::shared_ptr<Source> source(const std::string& qualifier) {
+    std::string path = "code/" + qualifier;
+    std::replace(path.begin(), path.end(), '.', '/');
+    path += ".py";
+    if (!reader_.hasRecord(path)) {
+      return nullptr;
+    }
+    const auto [data, size] = reader_.getRecord(path);
+    return std::make_shared<Source>(
+        std::string(static_cast<const char*>(data.get()), size), path, 1);
+  }
+
+  IValue read(const std::string& archive) {
+    return readArchiveAndTensors(
+        archive,
+        /*pickle_prefix=*/"",
+        /*tensor_prefix=*/"",
+        [this](const c10::QualifiedName& name) {
+          TypePtr type = importer_.loadType(name);
+          TORCH_CHECK(type, "the type ", name.qualifiedName(), " is not in the file");
+          audit_.note_class(*type, "its data");
+          audit_.check();
+          return c10::StrongTypePtr(unit_, std::move(type));
+        },
+        [this](const at::StrongTypePtr& type, IValue state) { return object(type, state); },
+        device_,
+        reader_);
+  }
+
+  c10::intrusive_ptr<c10::ivalue::Object> object(const at::StrongTypePtr& type, IValue state) {
+    auto shape = type.type_->expect<c10::ClassType>();
+    auto object = c10::ivalue::Object::create(type, shape->numAttributes());
+    Function* set_state = shape->findMethod("__setstate__");
+    if (!set_state || !shape->findMethod("__getstate__")) {
+      TORCH_CHECK(state.isGenericDict(), "an object of data.pkl has no attributes");
+      const auto attributes = state.toGenericDict();
+      for (size_t i = 0; i < shape->numAttributes(); ++i) {
+        object->setSlot(i, attributes.at(shape->getAttributeName(i)));
+      }
+      return object;
+    }
+    audit_.scan(*set_state, *unit_);
+    for (Function* function : unit_->get_functions()) {
+      if (is_magic(function->name())) {
+        audit_.scan(*function, *unit_);
+      }
+    }
+    audit_.check();
+    const auto& arguments = set_state->getSchema().arguments();
+    TORCH_CHECK(arguments.size() == 2, "__setstate__ takes one state");
+    // Not optimised: the class is not initialised yet, so nothing may be specialised
+    // for what it holds.
+    GraphOptimizerEnabledGuard plain(false);
+    (*set_state)({object, std::move(state)});
+    for (size_t i = 0; i < shape->numAttributes(); ++i) {
+      const bool may_be_none = c10::NoneType::get()->isSubtypeOf(*shape->getAttribute(i)) ||
+          shape->getAttribute(i)->kind() == TypeKind::AnyType;
+      TORCH_CHECK(
+          may_be_none || !object->getSlot(i).isNone(),
+          "__setstate__ leaves the attribute ", shape->getAttributeName(i), " without a value");
+    }
+    return object;
+  }
+};
+
+}  // namespace
+
+Module load_audited(const std::string& path, at::Device device, Audit& audit) {
+  return Loader(path, device, audit).load();
+}
+
+}  // namespace actviz

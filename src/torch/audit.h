@@ -1,0 +1,63 @@
+// Looks at what a TorchScript file would do before any of its code runs.
+#pragma once
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <unordered_set>
+
+namespace actviz {
+
+// What was found of one operator.
+struct Finding {
+  size_t uses = 0;
+  bool allowed = false;
+  // Where it is used first, e.g. "code/__torch__.py:12".
+  std::string place;
+};
+
+// The file uses an operator that is not on the list.
+struct Refusal : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Collects the operators of functions and of all that they call.
+class Audit {
+ public:
+  // `extra` holds the operators that the user lets through, e.g. "aten::save".
+  explicit Audit(std::set<std::string> extra) : extra_(std::move(extra)) {}
+
+  // Looks at a function, once, and at everything it calls. `all` holds the functions
+  // of the file: those of the right name stand in where a call goes to an interface.
+  void scan(torch::jit::Function& function, const torch::jit::CompilationUnit& all);
+
+  // A class that is written in C++ (`torch.classes.NAMESPACE.NAME`).
+  void note_class(const c10::Type& type, const std::string& place);
+
+  // Throws a Refusal if anything was found that is not allowed.
+  void check() const;
+
+  const std::map<std::string, Finding>& findings() const {
+    return findings_;
+  }
+
+ private:
+  std::set<std::string> extra_;
+  std::map<std::string, Finding> findings_;
+  std::unordered_set<const torch::jit::Function*> seen_;
+
+  void scan(torch::jit::Block* block, const torch::jit::CompilationUnit& all);
+  void scan_call(torch::jit::Node* call, const torch::jit::CompilationUnit& all);
+  void note(const std::string& name, bool allowed, const std::string& place);
+};
+
+// Loads a TorchScript file as torch::jit::load does, but nothing of its code runs
+// before it was scanned, and none that holds an operator that is not allowed. That
+// takes a loader of its own: torch::jit::load calls a class's `__setstate__` while it
+// reads the file.
+torch::jit::Module load_audited(const std::string& path, at::Device device, Audit& audit);
+
+}  // namespace actviz

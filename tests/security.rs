@@ -1,0 +1,356 @@
+//! What strangers' files may not do. SECURITY.md names the test for each promise.
+#![cfg(feature = "torch")]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+const MARK: &str = "written-by-the-model";
+
+/// An empty folder to run in, with one picture.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        image::RgbImage::from_pixel(8, 8, image::Rgb([200, 100, 50]))
+            .save(place.path("x.png"))
+            .unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn actviz(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("actviz").unwrap();
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+
+    fn render(&self, model: &str, more: &[&str]) -> Command {
+        let mut arguments = vec!["render", "-m", model, "--input-size", "8", "-o", "out", "x.png"];
+        arguments.extend(more);
+        self.actviz(&arguments)
+    }
+
+    fn refuses(&self, model: &str, texts: &[&str]) {
+        let mut result = self.render(model, &[]).assert().code(2).stdout("");
+        for text in texts {
+            result = result.stderr(contains(*text));
+        }
+        result.stderr(contains("panicked").not());
+        assert!(!self.path(MARK).exists(), "{model} has written a file");
+        assert!(!self.path("out").exists(), "something was left behind");
+    }
+}
+
+fn hostile(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile");
+    folder.join(name).to_string_lossy().into_owned()
+}
+
+/// Whether this system can hold a process to its plan; else its tests have nothing to see.
+fn has_sandbox() -> bool {
+    actviz::sandbox::available()
+}
+
+#[test]
+fn a_network_that_saves_a_file_is_refused_by_operator_and_place() {
+    Place::new().refuses(&hostile("saves.pt"), &["aten::save (code/__torch__.py:", "--allow-op"]);
+}
+
+#[test]
+fn what_a_part_would_do_in_a_branch_is_found() {
+    Place::new().refuses(&hostile("deep.pt"), &["aten::save (code/__torch__.py:"]);
+}
+
+#[test]
+fn a_network_that_reads_a_file_is_refused() {
+    Place::new().refuses(&hostile("reads.pt"), &["aten::from_file (code/__torch__.py:"]);
+}
+
+#[test]
+fn code_that_would_run_while_the_file_is_loaded_is_refused_before_it_runs() {
+    Place::new().refuses(&hostile("onload.pt"), &["aten::save"]);
+}
+
+#[test]
+fn harmless_code_that_runs_while_the_file_is_loaded_does_run() {
+    let place = Place::new();
+    place.render(&hostile("restored.pt"), &["--raw"]).assert().success();
+    let map: ndarray::Array2<f32> = ndarray_npy::read_npy(place.path("out/1_1.npy")).unwrap();
+    // ImageNet's normalised value, and not the half of it that the file holds.
+    let grey = [(200.0, 0.485, 0.229), (100.0, 0.456, 0.224), (50.0, 0.406, 0.225)]
+        .map(|(value, mean, std): (f32, f32, f32)| ((value / 255.0 - mean) / std).max(0.0));
+    let expected = grey.iter().sum::<f32>() / 3.0;
+    assert!((map[[0, 0]] - expected).abs() < 1e-4, "{} {expected}", map[[0, 0]]);
+}
+
+#[test]
+fn a_method_that_nobody_calls_is_no_reason_to_refuse() {
+    let place = Place::new();
+    place.render(&hostile("unused.pt"), &[]).assert().success();
+    assert!(!place.path(MARK).exists());
+}
+
+#[test]
+fn what_is_new_in_this_libtorch_and_only_computes_is_not_refused() {
+    Place::new().render(&hostile("resizes.pt"), &[]).assert().success();
+}
+
+#[test]
+fn the_user_can_let_an_operator_through_and_the_sandbox_still_holds() {
+    if !has_sandbox() {
+        return;
+    }
+    let place = Place::new();
+    // libtorch does not notice that nothing was written.
+    place.render(&hostile("saves.pt"), &["--allow-op", "aten::save"]).assert().success();
+    assert!(!place.path(MARK).exists());
+}
+
+#[test]
+fn without_the_sandbox_an_operator_that_was_let_through_does_what_it_does() {
+    let place = Place::new();
+    let more = ["--allow-op", "aten::save", "--no-sandbox"];
+    place.render(&hostile("saves.pt"), &more).assert().success();
+    assert!(place.path(MARK).exists());
+}
+
+#[test]
+fn the_sandbox_keeps_files_closed_that_the_plan_does_not_name() {
+    if !has_sandbox() {
+        return;
+    }
+    let place = Place::new();
+    let more = ["--allow-op", "aten::from_file"];
+    place
+        .render(&hostile("reads.pt"), &more)
+        .assert()
+        .code(2)
+        .stderr(contains("Permission denied"));
+}
+
+#[test]
+fn an_audit_lists_what_a_network_would_do_and_runs_none_of_it() {
+    let place = Place::new();
+    for (model, code) in [("saves.pt", 1), ("onload.pt", 1), ("plain.pt", 0)] {
+        let result =
+            place.actviz(&["layers", "-m", &hostile(model), "--audit"]).assert().code(code);
+        let refused = contains("aten::save").and(contains("REFUSED"));
+        match code {
+            1 => result.stdout(refused),
+            _ => result.stdout(contains("aten::relu").and(contains("REFUSED").not())),
+        };
+        assert!(!place.path(MARK).exists());
+    }
+}
+
+#[test]
+fn what_a_network_prints_is_not_mixed_with_our_data() {
+    let place = Place::new();
+    place.render(&hostile("prints.pt"), &[]).assert().success().stdout("");
+}
+
+#[test]
+fn one_refused_fold_does_not_stop_the_others() {
+    let place = Place::new();
+    fs::copy(hostile("plain.pt"), place.path("fold_1.pt")).unwrap();
+    fs::copy(hostile("saves.pt"), place.path("fold_2.pt")).unwrap();
+    place.render("fold_{fold}.pt", &[]).assert().code(1).stderr(contains("aten::save"));
+    assert!(place.path("out/1_1.png").exists());
+    assert!(!place.path(MARK).exists());
+}
+
+#[test]
+fn a_file_that_unpacks_to_more_than_the_limit_is_refused() {
+    let place = Place::new();
+    place
+        .render(&hostile("plain.pt"), &["--max-model-size", "1K"])
+        .assert()
+        .code(2)
+        .stderr(contains("--max-model-size"));
+}
+
+#[test]
+fn doctor_says_whether_there_is_a_sandbox() {
+    let place = Place::new();
+    let expected = if has_sandbox() { "Landlock" } else { "not available" };
+    place.actviz(&["doctor"]).assert().stdout(contains("sandbox").and(contains(expected)));
+}
+
+/// Those tasks of a process and of those that it has started that are not shut in, and
+/// the count of all. Each thread shows the flag that Landlock sets on the way in.
+#[cfg(target_os = "linux")]
+fn threads_outside(process: u32) -> (Vec<String>, usize) {
+    let (mut outside, mut count) = (Vec::new(), 0);
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    for task in tasks.filter_map(|task| Some(task.ok()?.path())) {
+        let read = |name: &str| fs::read_to_string(task.join(name)).unwrap_or_default();
+        let status = read("status");
+        if !status.is_empty() {
+            count += 1;
+        }
+        if status.contains("NoNewPrivs:\t0") {
+            outside.push(status.lines().next().unwrap_or_default().to_owned());
+        }
+        for child in read("children").split_whitespace() {
+            let below = threads_outside(child.parse().unwrap());
+            outside.extend(below.0);
+            count += below.1;
+        }
+    }
+    (outside, count)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_sandbox_holds_on_every_thread_of_both_processes() {
+    if !has_sandbox() {
+        return;
+    }
+    let place = Place::new();
+    // So large an input that libtorch takes a second thread for it.
+    let large = ["--input-size", "512", "--threads", "2", "-o", "out", "x.png"];
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("actviz"))
+        .args(["render", "-m", &hostile("endless.pt")])
+        .args(large)
+        .current_dir(place.0.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Two that talk with the process and the main one, and two threads in the process. It
+    // runs for ever, so it is there for as long as this takes; the flag comes early.
+    let mut seen = (Vec::new(), 0);
+    for _ in 0..1200 {
+        seen = threads_outside(child.id());
+        if seen.0.is_empty() && seen.1 >= 5 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen.1 >= 5, "only {} threads were seen", seen.1);
+    assert_eq!(seen.0, Vec::<String>::new());
+}
+
+#[test]
+fn a_crash_of_libtorch_is_a_clean_error_and_the_other_folds_go_on() {
+    let place = Place::new();
+    let crashed = contains("fold_1.pt: the network crashed: its process died of SIGSEGV");
+    fs::copy(hostile("nested.pt"), place.path("fold_1.pt")).unwrap();
+    fs::copy(hostile("plain.pt"), place.path("fold_2.pt")).unwrap();
+    place.render("fold_{fold}.pt", &[]).assert().code(1).stderr(crashed.clone());
+    assert!(place.path("out/2_1.png").exists());
+    let alone = place.render("fold_1.pt", &["--force"]).assert().code(2);
+    alone.stderr(crashed.and(contains("hint")));
+}
+
+#[test]
+fn a_network_that_never_ends_is_given_up_and_the_other_folds_go_on() {
+    let place = Place::new();
+    fs::copy(hostile("endless.pt"), place.path("fold_1.pt")).unwrap();
+    fs::copy(hostile("plain.pt"), place.path("fold_2.pt")).unwrap();
+    let patience = ["--timeout", "5"];
+    let result = place.render("fold_{fold}.pt", &patience).assert().code(1);
+    result.stderr(contains("fold_1.pt: the network did not answer within 5 seconds"));
+    assert!(place.path("out/2_1.png").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_network_that_wants_all_memory_gets_what_is_allowed_and_the_other_folds_go_on() {
+    let place = Place::new();
+    fs::copy(hostile("greedy.pt"), place.path("fold_1.pt")).unwrap();
+    fs::copy(hostile("plain.pt"), place.path("fold_2.pt")).unwrap();
+    let result = place.render("fold_{fold}.pt", &["--max-memory", "3G"]).assert().code(1);
+    result.stderr(contains("fold_1.pt: out of memory"));
+    assert!(place.path("out/2_1.png").exists());
+    place.render("fold_1.pt", &["--max-memory", "3G", "--force"]).assert().code(75);
+}
+
+#[test]
+fn a_process_of_its_own_draws_the_same_pictures() {
+    let place = Place::new();
+    for (folder, how) in [("own", "always"), ("here", "never")] {
+        let more = ["--raw", "--view", "heat,grid", "--isolate", how, "-o", folder];
+        let arguments = [&["render", "-m", &hostile("plain.pt"), "--input-size", "8"], &more[..]];
+        place.actviz(&arguments.concat()).arg("x.png").assert().success();
+    }
+    for file in ["1_1.png", "1_2.png", "1_1.npy", "1_2.npy", "1_1.grid.png", "manifest.json"] {
+        let read = |folder: &str| fs::read(place.path(folder).join(file)).unwrap();
+        assert!(read("own") == read("here"), "{file}");
+    }
+}
+
+#[test]
+fn only_what_a_bundle_vouches_for_runs_in_this_process() {
+    let place = Place::new();
+    let own = "runs in a process of its own";
+    let run = |model: &str| {
+        let mut command = place.actviz(&["layers", "-v", "-m", model]);
+        command.assert().success()
+    };
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn9");
+    run(&bundle.to_string_lossy()).stderr(contains(own).not());
+    run(&hostile("plain.pt")).stderr(contains(own));
+    // One byte more, which no zip reader minds, and the digest is another one.
+    let copy = place.path("cnn9");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(&bundle).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    let description = fs::read_to_string(copy.join("model.json")).unwrap();
+    let described: serde_json::Value = serde_json::from_str(&description).unwrap();
+    let digest = described["folds"][0]["sha256"].as_str().unwrap();
+    fs::write(copy.join("model.json"), description.replace(digest, &"0".repeat(64))).unwrap();
+    run("./cnn9").stderr(contains(own).and(contains("its SHA-256 differs")));
+}
+
+#[test]
+fn a_time_limit_where_nothing_could_end_the_network_is_refused() {
+    let place = Place::new();
+    let more = ["--timeout", "5", "--isolate", "never"];
+    place.render(&hostile("plain.pt"), &more).assert().code(2).stderr(contains("--isolate"));
+}
+
+#[test]
+fn the_process_of_a_network_ends_with_the_one_that_started_it() {
+    let place = Place::new();
+    let mut parent = std::process::Command::new(assert_cmd::cargo::cargo_bin("actviz"))
+        .args(["layers", "-m", &hostile("endless.pt")])
+        .current_dir(place.0.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", parent.id());
+    let mut child = String::new();
+    while child.is_empty() && parent.try_wait().unwrap().is_none() {
+        child = fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
+        if !Path::new("/proc/self/task").exists() {
+            return; // Only Linux shows it.
+        }
+    }
+    let command = PathBuf::from(format!("/proc/{child}/cmdline"));
+    // Until it is the network's own program it has not asked to be ended yet.
+    while !fs::read_to_string(&command).unwrap_or_default().contains("run-network") {}
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let gone = || fs::read_to_string(&command).unwrap_or_default().is_empty();
+    for _ in 0..600 {
+        if gone() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(gone(), "process {child} lives on");
+}
