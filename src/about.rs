@@ -47,7 +47,8 @@ impl About {
             model: run.model.clone(),
             folds: folds.to_vec(),
             image,
-            options: run.options.clone(),
+            // How many other images there were is nothing that a picture tells of.
+            options: Options { batch: None, ..run.options.clone() },
             picture: None,
             consensus: None,
         }
@@ -61,6 +62,8 @@ impl About {
         let picture = Picture {
             file: alone(&entry.file),
             raw: entry.raw.as_ref().map(alone),
+            sha256: String::new(),
+            raw_sha256: None,
             image: 0,
             ..entry.clone()
         };
@@ -71,6 +74,7 @@ impl About {
     pub fn with_consensus(self, entry: &Consensus) -> About {
         let alone = |drawn: &Drawn| Drawn {
             file: drawn.file.rsplit('/').next().unwrap_or_default().to_owned(),
+            sha256: String::new(),
             ..drawn.clone()
         };
         let (mean, std) = (alone(&entry.mean), alone(&entry.std));

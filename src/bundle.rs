@@ -5,7 +5,9 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
@@ -138,11 +140,25 @@ pub struct FoldFile {
     pub file: PathBuf,
     /// That file's SHA-256, in hexadecimal, if a bundle vouches for it.
     pub sha256: Option<String>,
+    /// The SHA-256 that it has, once somebody has asked.
+    found: OnceLock<String>,
 }
 
 impl FoldFile {
-    fn bare(fold: usize, file: PathBuf) -> FoldFile {
-        FoldFile { fold, file, sha256: None }
+    fn new(fold: usize, file: PathBuf, sha256: Option<String>) -> FoldFile {
+        FoldFile { fold, file, sha256, found: OnceLock::new() }
+    }
+
+    /// The SHA-256 that the file has, in hexadecimal; read once.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read.
+    pub fn digest(&self) -> Result<String, Error> {
+        if let Some(found) = self.found.get() {
+            return Ok(found.clone());
+        }
+        let found = digest::of_file(&self.file)?;
+        Ok(self.found.get_or_init(|| found).clone())
     }
 }
 
@@ -202,12 +218,14 @@ impl Model {
     /// [`Error::Io`] if a file cannot be read.
     pub fn vouched(&self, mut other: impl FnMut(&Path)) -> Result<HashSet<PathBuf>, Error> {
         let mut vouched = HashSet::new();
-        for FoldFile { file, sha256, .. } in &self.folds {
-            let Some(sha256) = sha256 else { continue };
-            if digest::of_file(file)?.eq_ignore_ascii_case(sha256) {
-                vouched.insert(file.clone());
+        let described = self.folds.par_iter().filter(|fold| fold.sha256.is_some());
+        described.try_for_each(|fold| fold.digest().map(|_| ()))?;
+        for fold in &self.folds {
+            let Some(sha256) = &fold.sha256 else { continue };
+            if fold.digest()?.eq_ignore_ascii_case(sha256) {
+                vouched.insert(fold.file.clone());
             } else {
-                other(file);
+                other(&fold.file);
             }
         }
         Ok(vouched)
@@ -231,10 +249,8 @@ impl Model {
             .iter()
             .take(count.unwrap_or(found))
             .enumerate()
-            .map(|(index, fold)| FoldFile {
-                fold: index + 1,
-                file: folder.join(&fold.file),
-                sha256: Some(fold.sha256.clone()),
+            .map(|(index, fold)| {
+                FoldFile::new(index + 1, folder.join(&fold.file), Some(fold.sha256.clone()))
             })
             .collect();
         Ok(Model {
@@ -257,14 +273,15 @@ impl Model {
                 "{fold} in --model stands for the fold's number, counted from 1",
             ));
         }
-        let folds = (1..=count).map(|fold| FoldFile::bare(fold, file(fold))).collect();
+        let folds = (1..=count).map(|fold| FoldFile::new(fold, file(fold), None)).collect();
         Ok(Model::bare(pattern, folds))
     }
 
     /// One file without `{fold}` serves all folds.
     fn from_file(name: &str, count: Option<usize>, only: &[usize]) -> Model {
         let count = count.unwrap_or_else(|| only.iter().copied().max().unwrap_or(1));
-        let folds = (1..=count).map(|fold| FoldFile::bare(fold, PathBuf::from(name))).collect();
+        let folds =
+            (1..=count).map(|fold| FoldFile::new(fold, PathBuf::from(name), None)).collect();
         Model::bare(name, folds)
     }
 

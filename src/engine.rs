@@ -62,6 +62,31 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
+/// In which numbers a network computes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    EnumString,
+    VariantNames,
+    Display,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Precision {
+    /// 32 bits: 24 of them tell values apart.
+    #[default]
+    F32,
+    /// 16 bits, of which 8 tell values apart. Sums are kept in f32.
+    Bf16,
+}
+
 /// The size of one input: channels, height, width, in that order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputShape {
@@ -192,6 +217,11 @@ pub trait Network: Send {
         wanted: &[String],
         places: &[(f64, f64)],
     ) -> Result<Vec<Vec<Array2<f32>>>, Error>;
+
+    /// From now on, [`Network::run`] fills its batches up to this many images with zeros:
+    /// the shape of a batch decides how sums are cut, so the last bits of an image's maps
+    /// would depend on how many images stand beside it.
+    fn fill_batches(&mut self, images: usize);
 
     /// Runs a batch (images, channels, height, width; already normalised) and
     /// returns, for each image and each name in `wanted` (in that order), what

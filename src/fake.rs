@@ -174,6 +174,8 @@ impl Network for FakeNetwork {
         Ok(self.list(input.height, input.width))
     }
 
+    fn fill_batches(&mut self, _images: usize) {}
+
     fn run(
         &mut self,
         batch: &Array4<f32>,

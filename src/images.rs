@@ -1,6 +1,6 @@
 //! Which pictures are meant: files, folders, globs, lists.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -32,6 +32,22 @@ pub fn expand(arguments: &[String]) -> Result<Vec<PathBuf>, Error> {
         }
     }
     Ok(files)
+}
+
+/// The paths of a list with a zero byte after each; `-` is standard input.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read.
+pub fn listed_with_zeros(list: &Path) -> Result<Vec<PathBuf>, Error> {
+    let bytes = if list == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(list)
+    };
+    let bytes = bytes.map_err(Error::io("read", list))?;
+    let names = bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(path_of).collect())
 }
 
 /// The paths of a list, one a line.

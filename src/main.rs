@@ -11,23 +11,32 @@ use actviz::{Error, commands, error, talk};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let verbose = cli.verbosity() == talk::Verbosity::Verbose;
-    match commands::run(cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error, verbose),
-    }
+    let code = commands::run(cli).unwrap_or_else(|error| fail(&error, verbose));
+    leave(code)
+}
+
+#[cfg(feature = "torch")]
+fn leave(code: u8) -> ExitCode {
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    actviz::torch::leave(code)
+}
+
+#[cfg(not(feature = "torch"))]
+fn leave(code: u8) -> ExitCode {
+    ExitCode::from(code)
 }
 
 /// Prints an error with its hint; the exit code is the error's own.
-fn fail(error: &anyhow::Error, verbose: bool) -> ExitCode {
+fn fail(error: &anyhow::Error, verbose: bool) -> u8 {
     // `actviz layers | head` closes the pipe: that is no failure.
     let closed = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
     if error.downcast_ref().is_some_and(closed) {
-        return ExitCode::SUCCESS;
+        return commands::EXIT_DONE;
     }
     let known = error.downcast_ref::<Error>();
     talk::error(error, known.and_then(Error::hint).as_deref());
     if verbose && let Some(detail) = known.and_then(Error::detail) {
         talk::detail(detail);
     }
-    ExitCode::from(known.map_or(error::EXIT_NOTHING_DONE, Error::exit_code))
+    known.map_or(error::EXIT_NOTHING_DONE, Error::exit_code)
 }

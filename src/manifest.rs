@@ -12,15 +12,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::ResizeRule;
 use crate::colormap::Colormap;
+use crate::digest;
+use crate::engine::Precision;
 use crate::error::Error;
 use crate::maps::Flag;
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, View};
+use crate::shard::Shard;
 
 /// The version of the manifest's shape.
 pub const SCHEMA: u32 = 1;
 /// The manifest's name in the output folder.
 pub const FILE_NAME: &str = "manifest.json";
+
+/// The name of a shard's part of it: `manifest.2-of-4.json`.
+pub fn part_name(shard: Shard) -> String {
+    format!("manifest.{}.json", shard.in_file_names())
+}
+
+/// The part that a shard has written, if it is done.
+///
+/// # Errors
+/// As [`Manifest::read`].
+pub fn part(folder: &Path, shard: Shard) -> Result<Option<Manifest>, Error> {
+    Manifest::read_file(&folder.join(part_name(shard)))
+}
+
+/// All parts in a folder with their names, in the order of the shards.
+///
+/// # Errors
+/// As [`Manifest::read`].
+pub fn parts(folder: &Path) -> Result<Vec<(String, Manifest)>, Error> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut parts = Vec::new();
+    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let of = |name: &str| -> Option<Shard> {
+            let middle = name.strip_prefix("manifest.")?.strip_suffix(".json")?;
+            middle.replacen("-of-", "/", 1).parse().ok()
+        };
+        let Some(shard) = of(&name) else { continue };
+        let file = folder.join(&name);
+        let part = Manifest::read_file(&file)?
+            .filter(|part| part.shard.as_ref().is_some_and(|own| own.of == shard));
+        let part = part.ok_or_else(|| Error::Json {
+            file,
+            problem: "it is not the part that its name says".to_owned(),
+        })?;
+        parts.push((shard, name, part));
+    }
+    parts.sort_by_key(|(shard, _, _)| *shard);
+    Ok(parts.into_iter().map(|(_, name, part)| (name, part)).collect())
+}
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +79,13 @@ pub struct Manifest {
     pub threads: usize,
     /// The name of the model: a bundle's name, or the file or pattern as given.
     pub model: String,
+    /// Which part of a run this is the manifest of; none for a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Part>,
+    /// Whether the run was interrupted: pictures are missing that the same command, run
+    /// again, would add.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// Every option that changes a pixel.
     pub options: Options,
     /// The networks, in the order in which they were run.
@@ -58,6 +107,20 @@ pub struct Manifest {
     /// What could not be done, and why. Those pictures are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
+}
+
+/// One of several shards of a run, and where its images stand in the whole of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// Which shard of how many, as `1/4`.
+    pub of: Shard,
+    /// How many images all shards have together.
+    pub total: usize,
+    /// The SHA-256 of all images' paths, each followed by a zero byte: the shards of one
+    /// run agree in it.
+    pub list: String,
+    /// The places of this shard's images among all of them, from 0.
+    pub places: Vec<usize>,
 }
 
 /// Every option that changes a pixel, as it was in force.
@@ -85,6 +148,13 @@ pub struct Options {
     pub consensus: bool,
     /// Whether this was a run of the one documented configuration.
     pub deterministic: bool,
+    /// How many images went through the network at once; nothing where it is not told, as
+    /// in the pictures themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// In which numbers the network computed.
+    #[serde(default)]
+    pub precision: Precision,
     /// The colour map as asked for; `auto` was chosen by the data, picture by picture.
     pub colormap: Colormap,
     /// How maps were brought to the pictures' size.
@@ -139,9 +209,15 @@ pub struct Failed {
 pub struct Picture {
     /// Its file, relative to the manifest, with `/` between folders.
     pub file: String,
+    /// That file's SHA-256, in hexadecimal; empty inside of the file itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
     /// The map itself as a NumPy file (f32, height x width), if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
+    /// The SHA-256 of the NumPy file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_sha256: Option<String>,
     /// What it shows of the layer.
     #[serde(default)]
     pub view: View,
@@ -194,6 +270,9 @@ pub struct Picture {
 pub struct Sheet {
     /// Its file, relative to the manifest.
     pub file: String,
+    /// That file's SHA-256, in hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
     /// The image, counted from 0 in the manifest's list.
     pub image: usize,
     /// The maps on it that show nothing, or not all.
@@ -234,6 +313,9 @@ pub struct Consensus {
 pub struct Drawn {
     /// Its file, relative to the manifest.
     pub file: String,
+    /// That file's SHA-256, in hexadecimal; empty inside of the file itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
     /// The colour map.
     pub colormap: Colormap,
     /// The value at the low end of the colour map.
@@ -261,19 +343,50 @@ pub struct Agreement {
     pub odd_one_out: Option<usize>,
 }
 
+impl Part {
+    /// The part of a run with these images (all of them, by their paths in order) that
+    /// stand at `places`.
+    pub fn new<'a>(
+        of: Shard,
+        paths: impl ExactSizeIterator<Item = &'a str>,
+        places: Vec<usize>,
+    ) -> Part {
+        Part { of, total: paths.len(), list: digest_of_list(paths), places }
+    }
+
+    /// Whether a whole run has the images that this is a part of.
+    fn is_of(&self, whole: &Manifest) -> bool {
+        let paths = whole.images.iter().map(|image| image.path.as_str());
+        self.total == whole.images.len() && self.list == digest_of_list(paths)
+    }
+}
+
+fn digest_of_list<'a>(paths: impl Iterator<Item = &'a str>) -> String {
+    let text: Vec<u8> = paths.flat_map(|path| path.bytes().chain([0])).collect();
+    digest::of_bytes(&text)
+}
+
 impl Manifest {
     /// Reads the manifest of the output folder `folder`; `None` if it has none.
     ///
     /// # Errors
     /// [`Error::Json`] if it is none of ours, [`Error::Io`] if it cannot be read.
     pub fn read(folder: &Path) -> Result<Option<Manifest>, Error> {
-        let file = folder.join(FILE_NAME);
-        let text = match std::fs::read_to_string(&file) {
+        Manifest::read_file(&folder.join(FILE_NAME))
+    }
+
+    fn read_file(file: &Path) -> Result<Option<Manifest>, Error> {
+        let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &file)(error)),
+            Err(error) => return Err(Error::io("read", file)(error)),
         };
-        Manifest::parse(&text, &file).map(Some)
+        Manifest::parse(&text, file).map(Some)
+    }
+
+    /// Its name in the output folder.
+    pub fn file_name(&self) -> String {
+        self.shard.as_ref().map_or(FILE_NAME.to_owned(), |part| part_name(part.of))
     }
 
     /// Reads a manifest's text; `file` is where it comes from.
@@ -300,7 +413,7 @@ impl Manifest {
         let sheets = self.sheets.iter().map(|sheet| sheet.file.clone());
         let consensus =
             self.consensus.iter().flat_map(|c| [c.mean.file.clone(), c.std.file.clone()]);
-        files.chain(raw).chain(sheets).chain(consensus).chain([FILE_NAME.to_owned()]).collect()
+        files.chain(raw).chain(sheets).chain(consensus).chain([self.file_name()]).collect()
     }
 
     /// Every map that shows nothing, or not all, with the picture that it is in. A map
@@ -323,17 +436,35 @@ impl Manifest {
     }
 
     /// Whether two runs were asked for the same, whatever came out: the same model
-    /// and folds, images and options.
+    /// and folds, images and options. Shards have images of their own; of one run they
+    /// are if they agree in the list of all images.
     pub fn same_configuration(&self, other: &Manifest) -> bool {
         let folds = |m: &Manifest| -> Vec<_> {
             m.folds.iter().map(|fold| (fold.fold, fold.file.clone())).collect()
         };
-        let images =
+        let paths =
             |m: &Manifest| -> Vec<_> { m.images.iter().map(|image| image.path.clone()).collect() };
+        let same_images = match (&self.shard, &other.shard) {
+            (None, None) => paths(self) == paths(other),
+            (Some(one), Some(two)) => (one.total, &one.list) == (two.total, &two.list),
+            (Some(part), None) => part.is_of(other),
+            (None, Some(part)) => part.is_of(self),
+        };
         self.model == other.model
             && self.options == other.options
             && folds(self) == folds(other)
-            && images(self) == images(other)
+            && same_images
+    }
+
+    /// Whether two runs give the same bytes for the same image, as far as can be told: the
+    /// same network files and options by the same versions on the same device.
+    pub fn made_alike(&self, other: &Manifest) -> bool {
+        let machine =
+            |m: &Manifest| (m.actviz.clone(), m.libtorch.clone(), m.device.clone(), m.threads);
+        self.model == other.model
+            && self.options == other.options
+            && self.folds == other.folds
+            && machine(self) == machine(other)
     }
 
     /// The JSON text, ending in a line break.
@@ -352,7 +483,9 @@ pub(crate) mod tests {
     pub(crate) fn example(files: &[&str]) -> Manifest {
         let picture = |file: &&str| Picture {
             file: (*file).to_owned(),
+            sha256: String::new(),
             raw: None,
+            raw_sha256: None,
             view: View::Heat,
             image: 0,
             fold: 1,
@@ -381,6 +514,8 @@ pub(crate) mod tests {
             device: "cpu".to_owned(),
             threads: 2,
             model: "example".to_owned(),
+            shard: None,
+            interrupted: false,
             options: Options {
                 layers: "auto".to_owned(),
                 reduce: "mean".to_owned(),
@@ -393,6 +528,8 @@ pub(crate) mod tests {
                 align_folds: false,
                 consensus: false,
                 deterministic: false,
+                batch: Some(1),
+                precision: Precision::F32,
                 colormap: Colormap::Auto,
                 interpolation: Interpolation::Bilinear,
                 size: "input".to_owned(),

@@ -1,8 +1,10 @@
 //! The output folder: who may write into it, and files that appear whole or not
 //! at all.
 
+mod journal;
+
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,22 +13,39 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
+use crate::shard::Shard;
 
-/// Held while a run writes. It carries the run's configuration, so that the next run
-/// knows an interrupted one of its own kind from somebody else's files.
-const MARKER: &str = ".actviz-run";
+use journal::{Access, Earlier, Journal};
+pub use journal::{Kept, Line, file_is, is_whole};
+
+/// The journal of a run under way. It carries the run's configuration, so that the next
+/// run knows an interrupted one of its own kind from somebody else's files.
+const JOURNAL: &str = ".actviz-run";
 /// What is not whole yet begins so.
-const UNFINISHED: &str = ".actviz-tmp-";
+pub(crate) const UNFINISHED: &str = ".actviz-tmp-";
 
 /// An output folder that this run may write into.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    marker: File,
+    shard: Option<Shard>,
+    journal: Journal,
+    /// Whether no other attempt at the same shard was under way.
+    alone: bool,
     /// Files of an earlier run, relative to the folder.
     earlier: BTreeSet<String>,
     /// Whether anything was written that another run might want to know of.
     written: AtomicBool,
+}
+
+/// The name of the journal: shards of one run have one each.
+fn journal_name(shard: Option<Shard>) -> String {
+    shard.map_or(JOURNAL.to_owned(), |shard| format!("{JOURNAL}.{}", shard.in_file_names()))
+}
+
+/// What the names of a run's unfinished files begin with.
+fn unfinished_prefix(shard: Option<Shard>) -> String {
+    shard.map_or(UNFINISHED.to_owned(), |shard| format!("{UNFINISHED}{}-", shard.in_file_names()))
 }
 
 impl Folder {
@@ -43,30 +62,32 @@ impl Folder {
         let present = files_below(path)?;
         // A damaged manifest is a file like any other.
         let finished = Manifest::read(path).ok().flatten();
-        let started = fs::read_to_string(path.join(MARKER))
-            .ok()
-            .and_then(|text| serde_json::from_str::<Manifest>(&text).ok());
-        if let Some(other) = [&finished, &started]
-            .into_iter()
-            .flatten()
-            .find(|earlier| !earlier.same_configuration(configuration))
+        let journals = bookkeeping(path)?.into_iter().filter(|name| name.starts_with(JOURNAL));
+        let started: Vec<Manifest> =
+            journals.filter_map(|name| journal::configuration(&path.join(name))).collect();
+        let parts = if configuration.shard.is_some() { manifest::parts(path)? } else { vec![] };
+        let runs = started.iter().chain(&finished).chain(parts.iter().map(|(_, part)| part));
+        if let Some(other) = runs.clone().find(|earlier| !earlier.same_configuration(configuration))
         {
             return Err(Error::usage_hint(
                 format!(
-                    "{} holds the pictures of another run (model {}, {} images)",
+                    "{} holds the pictures of another run (model {}, {} images{})",
                     path.display(),
                     other.model,
-                    other.images.len()
+                    other.images.len(),
+                    other.shard.as_ref().map(|s| format!(", shard {}", s.of)).unwrap_or_default()
                 ),
                 "--force replaces them; -o DIR writes elsewhere",
             ));
         }
         let own = finished.as_ref().map(Manifest::files).unwrap_or_default();
         let made_of_it = [crate::insights::FILE_NAME, crate::report::FILE_NAME];
+        let unfinished = !started.is_empty() || !parts.is_empty();
         let ours = |file: &String| {
             own.contains(file)
                 || made_of_it.contains(&file.as_str())
-                || (started.is_some() && has_a_pictures_name(file))
+                || parts.iter().any(|(name, _)| name == file)
+                || (unfinished && has_a_pictures_name(file))
         };
         match present.iter().find(|file| !ours(file)) {
             None => Ok(()),
@@ -78,49 +99,61 @@ impl Folder {
     }
 
     /// Makes the folder if need be, and keeps other runs out of it until the value
-    /// is dropped.
+    /// is dropped. Also gives what an interrupted run, or an earlier one, left whole.
+    ///
+    /// Two attempts at one shard may be under way at once: a scheduler may have given up
+    /// one of them that is alive. They write the same bytes, each file whole.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written, [`Error::Usage`] if another run
     /// is writing into it.
-    pub fn open(path: &Path, configuration: &Manifest) -> Result<Folder, Error> {
+    pub fn open(path: &Path, configuration: &Manifest) -> Result<(Folder, Kept), Error> {
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
-        let file = path.join(MARKER);
+        let shard = configuration.shard.as_ref().map(|part| part.of);
+        let file = path.join(journal_name(shard));
         if file.is_symlink() {
             return Err(leads_out(&file));
         }
-        let marker = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&file)
-            .map_err(Error::io("write into", path))?;
-        match marker.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let (journal, alone) = match Journal::open(&file).map_err(Error::io("write into", path))? {
+            Access::Alone(journal) => (journal, true),
+            Access::Beside(journal) if shard.is_some() => (journal, false),
+            Access::Beside(_) => {
                 return Err(Error::usage_hint(
                     format!("another actviz is writing into {}", path.display()),
                     "wait for it, or write elsewhere with -o DIR",
                 ));
             }
-            // Some network file systems have no locks; then two runs are the user's care.
-            Err(TryLockError::Error(_)) => {}
+        };
+        let (started, lines) = journal.read();
+        let goes_on = started.as_ref().is_some_and(|earlier| earlier.made_alike(configuration));
+        let whole = Manifest::read(path).ok().flatten();
+        let own = shard.and_then(|shard| manifest::part(path, shard).ok().flatten());
+        let mut earlier = Vec::new();
+        earlier.extend(whole.map(|manifest| Earlier { manifest, lines: Vec::new() }));
+        earlier.extend(own.map(|manifest| Earlier { manifest, lines: Vec::new() }));
+        earlier.extend(started.map(|manifest| Earlier { manifest, lines }));
+        let kept = Kept::new(path, configuration, &earlier);
+        if alone {
+            remove_unfinished(path, &unfinished_prefix(shard))?;
+            let begun = if goes_on { journal.resume() } else { journal.begin(configuration) };
+            begun.map_err(Error::io("write", &file))?;
         }
-        let earlier = Manifest::read(path).ok().flatten();
-        let mut earlier = earlier.as_ref().map(Manifest::files).unwrap_or_default();
-        // A manifest may come from anywhere, and what it names is going to be removed.
-        earlier.retain(|name| is_below(name) && has_a_pictures_name(name));
-        remove_unfinished(path)?;
-        let folder =
-            Folder { path: path.to_owned(), marker, earlier, written: AtomicBool::new(false) };
-        folder.mark(configuration).map_err(Error::io("write", &file))?;
-        Ok(folder)
+        if shard.is_some() {
+            journal.share();
+        }
+        let path = path.to_owned();
+        let earlier = files_of(&earlier, shard);
+        let written = AtomicBool::new(false);
+        Ok((Folder { path, shard, journal, alone, earlier, written }, kept))
     }
 
-    fn mark(&self, configuration: &Manifest) -> io::Result<()> {
-        self.marker.set_len(0)?;
-        (&self.marker).write_all(configuration.to_json().as_bytes())
+    /// Notes what has become whole, for a run that goes on after an interruption.
+    ///
+    /// # Errors
+    /// [`Error::Io`], among them a full disk.
+    pub fn note(&self, lines: &[Line]) -> Result<(), Error> {
+        let file = || self.path.join(journal_name(self.shard));
+        self.journal.append(lines).map_err(|error| Error::io("write", &file())(error))
     }
 
     /// Writes a file under its relative name (with `/` between folders): whole, or
@@ -134,7 +167,7 @@ impl Folder {
         self.check_links(name)?;
         let fail = |error| Error::io("write", &target)(error);
         fs::create_dir_all(parent).map_err(fail)?;
-        let mut file = unfinished(parent).map_err(fail)?;
+        let mut file = unfinished(parent, &unfinished_prefix(self.shard)).map_err(fail)?;
         file.write_all(bytes).map_err(fail)?;
         file.persist(&target).map_err(|error| fail(error.error))?;
         self.written.store(true, Ordering::Relaxed);
@@ -157,7 +190,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self, manifest: &Manifest) -> Result<(), Error> {
-        for stale in self.earlier.difference(&manifest.files()) {
+        let files = manifest.files();
+        for stale in self.earlier.difference(&files) {
             if self.check_links(stale).is_err() {
                 continue;
             }
@@ -168,18 +202,51 @@ impl Folder {
                 let _ = fs::remove_dir(parent);
             }
         }
-        self.write(manifest::FILE_NAME, manifest.to_json().as_bytes())?;
-        let _ = fs::remove_file(self.path.join(MARKER));
+        self.write(&manifest.file_name(), manifest.to_json().as_bytes())?;
+        let _ = fs::remove_file(self.path.join(journal_name(self.shard)));
         Ok(())
     }
+
+    /// Ends a run before its time: the manifest says what is there, unless it would say
+    /// that a shard is done, and the journal stays for the run that goes on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn pause(self, manifest: &Manifest) -> Result<(), Error> {
+        match self.shard {
+            Some(_) => Ok(()),
+            None => self.write(manifest::FILE_NAME, manifest.to_json().as_bytes()),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What earlier runs wrote and this one may remove. A manifest may come from anywhere. A
+/// shard removes nothing of a whole run: that belongs to all shards.
+fn files_of(earlier: &[Earlier], shard: Option<Shard>) -> BTreeSet<String> {
+    let own = earlier
+        .iter()
+        .filter(|earlier| earlier.manifest.shard.as_ref().map(|part| part.of) == shard);
+    let mut files = BTreeSet::new();
+    for Earlier { manifest, lines } in own {
+        files.extend(manifest.files());
+        let pictures = lines.iter().flat_map(|line| &line.pictures);
+        files.extend(pictures.flat_map(|p| [Some(p.file.clone()), p.raw.clone()]).flatten());
+    }
+    files.retain(|name| is_below(name) && has_a_pictures_name(name));
+    files
 }
 
 impl Drop for Folder {
     /// A run that wrote nothing leaves nothing: neither its mark nor, if it is
     /// empty, the folder.
     fn drop(&mut self) {
-        if !self.written.load(Ordering::Relaxed) {
-            let _ = fs::remove_file(self.path.join(MARKER));
+        if self.alone && self.earlier.is_empty() && !self.written.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(self.path.join(journal_name(self.shard)));
             let _ = fs::remove_dir(&self.path);
         }
     }
@@ -194,7 +261,7 @@ pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     let parent = parent.unwrap_or(Path::new("."));
     let fail = |error| Error::io("write", target)(error);
     fs::create_dir_all(parent).map_err(fail)?;
-    let mut file = unfinished(parent).map_err(fail)?;
+    let mut file = unfinished(parent, UNFINISHED).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.persist(target).map_err(|error| fail(error.error))?;
     Ok(())
@@ -240,9 +307,9 @@ fn leads_out(link: &Path) -> Error {
 }
 
 /// A file that no one sees under its final name, readable to whom the umask allows.
-pub(crate) fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
+pub(crate) fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED);
+    builder.prefix(prefix);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -252,9 +319,9 @@ pub(crate) fn unfinished(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// What a killed run left half-written.
-fn remove_unfinished(path: &Path) -> Result<(), Error> {
+fn remove_unfinished(path: &Path, prefix: &str) -> Result<(), Error> {
     walk(path, &mut |file| {
-        let own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(UNFINISHED);
+        let own = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(prefix);
         if file.file_name().is_some_and(own) {
             let _ = fs::remove_file(file);
         }
@@ -267,11 +334,22 @@ pub(crate) fn files_below(path: &Path) -> Result<BTreeSet<String>, Error> {
     walk(path, &mut |file| {
         let name = relative(path, file);
         let last = name.rsplit('/').next().unwrap_or(&name);
-        if last != MARKER && !last.starts_with(UNFINISHED) {
+        if !last.starts_with(JOURNAL) && !last.starts_with(UNFINISHED) {
             files.insert(name);
         }
     })?;
     Ok(files)
+}
+
+/// The names of our own bookkeeping in a folder.
+fn bookkeeping(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read the folder", path)(error)),
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| name.starts_with(JOURNAL)).collect())
 }
 
 fn relative(folder: &Path, file: &Path) -> String {
@@ -312,11 +390,11 @@ mod tests {
     #[test]
     fn a_finished_folder_holds_the_files_and_the_manifest_and_nothing_else() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = Folder::open(place.path(), &empty()).expect("open");
+        let (folder, _) = Folder::open(place.path(), &empty()).expect("open");
         folder.write("cat/1_1.png", b"x").expect("write");
         folder.finish(&crate::manifest::tests::example(&["cat/1_1.png"])).expect("finish");
         assert_eq!(names_of(place.path()), ["cat/1_1.png", "manifest.json"]);
-        assert!(!place.path().join(MARKER).exists());
+        assert!(!place.path().join(JOURNAL).exists());
     }
 
     #[test]
@@ -331,7 +409,7 @@ mod tests {
     #[test]
     fn the_same_run_may_run_again_and_another_may_not() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = Folder::open(place.path(), &empty()).expect("open");
+        let (folder, _) = Folder::open(place.path(), &empty()).expect("open");
         folder.write("1_1.png", b"x").expect("write");
         folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
         Folder::check(place.path(), &empty(), false).expect("the same");
@@ -343,12 +421,12 @@ mod tests {
     #[test]
     fn an_interrupted_run_may_run_again() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = Folder::open(place.path(), &empty()).expect("open");
+        let (folder, _) = Folder::open(place.path(), &empty()).expect("open");
         folder.write("1_1.png", b"x").expect("write");
         fs::write(place.path().join(format!("{UNFINISHED}abc")), b"half").expect("write");
         drop(folder);
         Folder::check(place.path(), &empty(), false).expect("its own leftovers");
-        let folder = Folder::open(place.path(), &empty()).expect("open");
+        let (folder, _) = Folder::open(place.path(), &empty()).expect("open");
         folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
         assert_eq!(names_of(place.path()), ["1_1.png", "manifest.json"]);
         assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 2);
@@ -357,11 +435,11 @@ mod tests {
     #[test]
     fn a_forced_run_removes_the_earlier_pictures_and_keeps_the_rest() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = Folder::open(place.path(), &empty()).expect("open");
+        let (folder, _) = Folder::open(place.path(), &empty()).expect("open");
         folder.write("cat/1_1.png", b"x").expect("write");
         folder.finish(&crate::manifest::tests::example(&["cat/1_1.png"])).expect("finish");
         fs::write(place.path().join("notes.txt"), b"x").expect("write");
-        let folder = Folder::open(place.path(), &empty()).expect("open");
+        let (folder, _) = Folder::open(place.path(), &empty()).expect("open");
         folder.write("1_1.png", b"y").expect("write");
         folder.finish(&crate::manifest::tests::example(&["1_1.png"])).expect("finish");
         assert_eq!(names_of(place.path()), ["1_1.png", "manifest.json", "notes.txt"]);
@@ -395,7 +473,7 @@ mod tests {
         let names = ["../1_1.png", "notes.txt", "2_2.png", &absolute];
         let planted = crate::manifest::tests::example(&names);
         fs::write(out.join(manifest::FILE_NAME), planted.to_json()).expect("a manifest");
-        let folder = Folder::open(&out, &empty()).expect("open");
+        let (folder, _) = Folder::open(&out, &empty()).expect("open");
         folder.finish(&crate::manifest::tests::example(&[])).expect("finish");
         assert!(place.path().join("1_1.png").exists());
         assert_eq!(names_of(&out), ["manifest.json", "notes.txt"]);
@@ -413,13 +491,13 @@ mod tests {
         fs::write(other.join("file"), b"precious").expect("a file");
         symlink(other.join("file"), out.join("1_1.png")).expect("a link");
         symlink(&other, out.join("cat")).expect("a link");
-        let folder = Folder::open(&out, &empty()).expect("open");
+        let (folder, _) = Folder::open(&out, &empty()).expect("open");
         folder.write("1_1.png", b"x").expect("the link itself is replaced");
         let error = folder.write("cat/1_1.png", b"x").expect_err("a linked folder");
         assert!(error.to_string().contains("symbolic link"), "{error}");
         drop(folder);
-        fs::remove_file(out.join(MARKER)).expect("the mark of the run");
-        symlink(other.join("file"), out.join(MARKER)).expect("a link");
+        fs::remove_file(out.join(JOURNAL)).expect("the mark of the run");
+        symlink(other.join("file"), out.join(JOURNAL)).expect("a link");
         assert!(Folder::open(&out, &empty()).is_err());
         assert_eq!(fs::read(other.join("file")).expect("a file"), b"precious");
         assert_eq!(names_of(&other), ["file"]);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::args::{InputArgs, RenderArgs};
 use crate::bundle::{Input, Model};
 use crate::colormap::Colormap;
-use crate::engine::{Engine, InputShape, Network};
+use crate::engine::{Engine, InputShape, Network, Precision};
 use crate::error::Error;
 use crate::images;
 use crate::input::Limits;
@@ -22,6 +22,7 @@ use crate::picture::{Interpolation, Size, View};
 use crate::reduction::Reduction;
 use crate::sandbox::Needs;
 use crate::scale::Scale;
+use crate::shard::Shard;
 
 /// The side of the input where nothing says otherwise.
 const DEFAULT_SIDE: usize = 224;
@@ -37,8 +38,18 @@ pub struct Plan {
     pub model: Model,
     /// What they are fed with, as far as it is known before they are loaded.
     pub input: InputPlan,
-    /// The images, in order.
+    /// The images, in order; of a shard, its own.
     pub images: Vec<PlannedImage>,
+    /// How many images were given, to all shards.
+    pub listed: usize,
+    /// Which of several parts of a run this is.
+    pub shard: Option<manifest::Part>,
+    /// How many images go through the network at once; a batch of fewer is filled up.
+    pub batch: usize,
+    /// In which numbers the network computes.
+    pub precision: Precision,
+    /// Whether the first failure ends the run.
+    pub fail_fast: bool,
     /// How large a picture may be.
     pub limits: Limits,
     /// Which layers.
@@ -77,7 +88,56 @@ pub struct Plan {
     pub out: PathBuf,
     /// Whether maps are written as `.npy`, too.
     pub raw: bool,
-    force: bool,
+    /// Whether everything is made anew, among whatever files.
+    pub force: bool,
+}
+
+/// `--batch`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchSize {
+    /// As many as were measured to be best, [`BEST_BATCH`], or what is there.
+    #[default]
+    Auto,
+    /// So many.
+    Exactly(usize),
+}
+
+/// Images that run through the network at once. Measured on two cores: eight were
+/// better than one, 16 and 32 (docs/performance.md).
+const BEST_BATCH: usize = 8;
+
+impl BatchSize {
+    /// For a run of so many images: with `auto` batches of one size, of which the last
+    /// lacks as few images as possible.
+    fn of(self, images: usize) -> usize {
+        match self {
+            BatchSize::Exactly(count) => count,
+            BatchSize::Auto => {
+                images.div_ceil(images.div_ceil(BEST_BATCH).max(1)).clamp(1, BEST_BATCH)
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for BatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<BatchSize, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(BatchSize::Auto),
+            (_, Ok(count @ 1..=1024)) => Ok(BatchSize::Exactly(count)),
+            _ => Err("it is auto, or a number from 1 to 1024".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for BatchSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BatchSize::Auto => f.write_str("auto"),
+            BatchSize::Exactly(count) => write!(f, "{count}"),
+        }
+    }
 }
 
 /// One image and where its pictures go.
@@ -85,6 +145,8 @@ pub struct Plan {
 pub struct PlannedImage {
     /// The file.
     pub path: PathBuf,
+    /// Its name without the ending: no other image of the run has it.
+    pub name: String,
     /// What its pictures' names begin with: nothing for one image, else `NAME/`.
     pub prefix: String,
 }
@@ -108,11 +170,13 @@ impl Plan {
         let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
         let input = InputPlan::new(&args.input, &model)?;
         let mut files = images::expand(&args.images)?;
-        if args.images.is_empty() {
+        if let Some(list) = &args.files0_from {
+            files.extend(images::listed_with_zeros(list)?);
+        } else if args.images.is_empty() {
             files.extend(model.sample.clone());
         }
         if files.is_empty() {
-            let what = if args.images.is_empty() {
+            let what = if args.images.is_empty() && args.files0_from.is_none() {
                 format!("no image was given, and {} brings no sample", model.name)
             } else {
                 "the list of images is empty".to_owned()
@@ -128,16 +192,28 @@ impl Plan {
         if args.out.exists() && !args.out.is_dir() {
             return Err(Error::usage(format!("{} is a file, not a folder", args.out.display())));
         }
+        let views = views(args)?;
+        let listed = files.len();
+        let images = name_images(files, &args.out)?;
+        let (images, shard) = match shard(args)? {
+            Some(shard) => part(images, shard),
+            None => (images, None),
+        };
         Ok(Plan {
             model,
             input,
-            images: name_images(files, &args.out)?,
+            images,
+            listed,
+            shard,
+            batch: if args.deterministic { 1 } else { args.batch.of(listed) },
+            precision: args.precision,
+            fail_fast: args.fail_fast,
             limits: Limits { bytes: args.max_image_size, pixels: args.max_image_pixels },
             layers: args.layers.clone(),
             reduce: args.reduce,
             scale: args.scale,
             clip: args.clip,
-            views: views(args)?,
+            views,
             alpha: args.alpha,
             legend: args.legend,
             grid_order: args.grid_order,
@@ -206,6 +282,8 @@ impl Plan {
             device: engine.device().to_string(),
             threads: engine.threads(),
             model: self.model.name.clone(),
+            shard: self.shard.clone(),
+            interrupted: false,
             options: manifest::Options {
                 layers: self.layers.to_string(),
                 reduce: self.reduce.to_string(),
@@ -218,6 +296,8 @@ impl Plan {
                 align_folds: self.align_folds,
                 consensus: self.consensus,
                 deterministic: self.deterministic,
+                batch: Some(self.batch),
+                precision: self.precision,
                 colormap: self.colormap,
                 interpolation: self.interpolation,
                 size: self.size.to_string(),
@@ -263,6 +343,12 @@ fn views(args: &RenderArgs) -> Result<Vec<View>, Error> {
             "leave one of them out",
         ));
     }
+    if args.deterministic && !matches!(args.batch, BatchSize::Auto | BatchSize::Exactly(1)) {
+        return Err(Error::usage_hint(
+            "--deterministic runs one image at a time, and --batch asks for several",
+            "leave one of them out",
+        ));
+    }
     if args.consensus && matches!(args.reduce, Reduction::Top(_)) {
         return Err(Error::usage_hint(
             "--consensus needs one map a layer, and top:K gives K of other channels",
@@ -270,6 +356,45 @@ fn views(args: &RenderArgs) -> Result<Vec<View>, Error> {
         ));
     }
     Ok(views)
+}
+
+/// The shard that is asked for, if it can be made without the others.
+fn shard(args: &RenderArgs) -> Result<Option<Shard>, Error> {
+    let shard = match (args.shard, args.shard_index, args.shard_count) {
+        (_, Some(index), Some(count)) => {
+            let shard = Shard::new(index.saturating_add(1), count);
+            Some(shard.ok_or_else(|| {
+                Error::usage_hint(
+                    format!("--shard-index {index} --shard-count {count}: there is no such shard"),
+                    "the index counts from 0 to one below the count",
+                )
+            })?)
+        }
+        (shard, _, _) => shard,
+    };
+    let needs_all = match args.scale {
+        Scale::Layer => Some("--scale layer"),
+        Scale::Folds => Some("--scale folds"),
+        _ if args.consensus => Some("--consensus"),
+        _ if args.align_folds => Some("--align-folds"),
+        _ => None,
+    };
+    match (shard, needs_all) {
+        (Some(_), Some(flag)) => Err(Error::usage_hint(
+            format!("{flag} looks at all images at once, and a shard has only its own"),
+            "leave it out; --scale fixed:LOW,HIGH gives all pictures one scale",
+        )),
+        _ => Ok(shard),
+    }
+}
+
+/// The images of a shard, and what it has to know of the others.
+fn part(images: Vec<PlannedImage>, shard: Shard) -> (Vec<PlannedImage>, Option<manifest::Part>) {
+    let paths: Vec<String> = images.iter().map(|image| text(&image.path)).collect();
+    let own = |image: &PlannedImage| shard.holds(&image.name);
+    let places = (0..images.len()).filter(|place| own(&images[*place])).collect();
+    let part = manifest::Part::new(shard, paths.iter().map(String::as_str), places);
+    (images.into_iter().filter(own).collect(), Some(part))
 }
 
 /// A path as text for people and JSON, `/` between folders on every system.
@@ -356,19 +481,14 @@ impl Input {
 
 /// One image stands in the output folder itself, several in a folder each.
 fn name_images(files: Vec<PathBuf>, out: &Path) -> Result<Vec<PlannedImage>, Error> {
-    if let [_] = files[..] {
-        let prefix = String::new();
-        return Ok(files
-            .into_iter()
-            .map(|path| PlannedImage { path, prefix: prefix.clone() })
-            .collect());
-    }
+    let single = files.len() == 1;
     let mut taken: HashMap<String, PathBuf> = HashMap::new();
     let mut images = Vec::with_capacity(files.len());
     for path in files {
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let name = if single { Some(stem.unwrap_or_default()) } else { stem };
         // "...png" has the stem "..": no name, and a way out of the output folder.
-        let Some(name) = name.filter(|name| !matches!(name.as_str(), "." | "..")) else {
+        let Some(name) = name.filter(|name| single || !matches!(name.as_str(), "." | "..")) else {
             return Err(Error::usage(format!("{} has no name for a folder", path.display())));
         };
         if let Some(other) = taken.insert(name.clone(), path.clone()) {
@@ -382,7 +502,8 @@ fn name_images(files: Vec<PathBuf>, out: &Path) -> Result<Vec<PlannedImage>, Err
                 "rename one, or render them with two commands and two -o folders",
             ));
         }
-        images.push(PlannedImage { path, prefix: format!("{name}/") });
+        let prefix = if single { String::new() } else { format!("{name}/") };
+        images.push(PlannedImage { path, name, prefix });
     }
     Ok(images)
 }
@@ -401,6 +522,15 @@ mod tests {
     fn one_image_stands_in_the_folder_and_several_in_their_own() {
         assert_eq!(named(&["a/cat.png"]).expect("one"), [""]);
         assert_eq!(named(&["a/cat.png", "b/dog.v2.jpg"]).expect("two"), ["cat/", "dog.v2/"]);
+    }
+
+    #[test]
+    fn batches_are_of_one_size_and_lack_little() {
+        let sizes = [(1, 1), (5, 5), (8, 8), (9, 5), (12, 6), (17, 6), (50, 8), (1000, 8)];
+        for (images, batch) in sizes {
+            assert_eq!(BatchSize::Auto.of(images), batch, "{images}");
+        }
+        assert_eq!(BatchSize::Auto.of(0), 1);
     }
 
     #[test]

@@ -18,10 +18,17 @@ pub struct Spool {
     folder: PathBuf,
 }
 
+/// Where bytes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    offset: u64,
+    length: usize,
+}
+
 /// Where an array lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    offset: u64,
+    stored: Stored,
     shape: (usize, usize, usize),
 }
 
@@ -41,12 +48,33 @@ impl Spool {
     /// [`Error::Io`], among them a full disk.
     pub fn put(&self, array: &Array3<f32>) -> Result<Ticket, Error> {
         let bytes: Vec<u8> = array.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        Ok(Ticket { stored: self.store(&bytes)?, shape: array.dim() })
+    }
+
+    /// Stores bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`], among them a full disk.
+    pub fn store(&self, bytes: &[u8]) -> Result<Stored, Error> {
         let offset = self.with(|file| {
             let offset = file.seek(SeekFrom::End(0))?;
-            file.write_all(&bytes)?;
+            file.write_all(bytes)?;
             Ok(offset)
         })?;
-        Ok(Ticket { offset, shape: array.dim() })
+        Ok(Stored { offset, length: bytes.len() })
+    }
+
+    /// The bytes that were stored.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn bytes(&self, stored: Stored) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; stored.length];
+        self.with(|file| {
+            file.seek(SeekFrom::Start(stored.offset))?;
+            file.read_exact(&mut bytes)
+        })?;
+        Ok(bytes)
     }
 
     /// The array that was stored.
@@ -54,12 +82,7 @@ impl Spool {
     /// # Errors
     /// [`Error::Io`].
     pub fn get(&self, ticket: Ticket) -> Result<Array3<f32>, Error> {
-        let (channels, height, width) = ticket.shape;
-        let mut bytes = vec![0; channels * height * width * 4];
-        self.with(|file| {
-            file.seek(SeekFrom::Start(ticket.offset))?;
-            file.read_exact(&mut bytes)
-        })?;
+        let bytes = self.bytes(ticket.stored)?;
         let value = |bytes: &[u8]| f32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let values: Vec<f32> = bytes.chunks_exact(4).map(value).collect();
         Array3::from_shape_vec(ticket.shape, values)

@@ -3,9 +3,11 @@
 //! stdout is for data alone. Colour follows the terminal and `NO_COLOR`.
 
 use std::fmt::Display;
-use std::time::Duration;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,25 +48,36 @@ pub fn detail(text: &str) {
     }
 }
 
+/// How often progress is told where there is no terminal.
+const NEXT_LINE: Duration = Duration::from_secs(60);
+
 /// Says what a run has to say, at its verbosity.
 pub struct Talk {
     verbosity: Verbosity,
     bar: ProgressBar,
+    /// Where there is no terminal: what is counted, and when a line was printed last.
+    lines: Mutex<Option<(String, Instant)>>,
 }
 
 impl Talk {
     /// Without a progress bar.
     pub fn new(verbosity: Verbosity) -> Talk {
-        Talk { verbosity, bar: ProgressBar::hidden() }
+        Talk { verbosity, bar: ProgressBar::hidden(), lines: Mutex::new(None) }
     }
 
-    /// Shows a bar of `total` steps, on a terminal only.
-    pub fn start(&mut self, total: u64, unit: &str) {
+    /// Begins to count up to `total`: with a bar on a terminal, elsewhere with a line a
+    /// minute.
+    pub fn start(&self, total: u64, unit: &str) {
         if self.verbosity == Verbosity::Quiet {
             return;
         }
-        // indicatif hides the bar by itself when stderr is no terminal.
-        self.bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        self.bar.set_length(total);
+        self.bar.reset();
+        if !std::io::stderr().is_terminal() {
+            *self.lines() = Some((unit.to_owned(), Instant::now()));
+            return;
+        }
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
         let template =
             format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}");
         if let Ok(style) = ProgressStyle::with_template(&template) {
@@ -81,11 +94,25 @@ impl Talk {
     /// Counts steps as done.
     pub fn advance(&self, steps: u64) {
         self.bar.inc(steps);
+        let mut lines = self.lines();
+        let Some((unit, last)) = lines.as_mut().filter(|(_, last)| last.elapsed() >= NEXT_LINE)
+        else {
+            return;
+        };
+        *last = Instant::now();
+        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        let (speed, left) = (self.bar.per_sec(), HumanDuration(self.bar.eta()));
+        anstream::eprintln!("{done}/{all} {unit}, {speed:.1} a second, {left} left");
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Option<(String, Instant)>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes the bar.
     pub fn stop(&self) {
         self.bar.finish_and_clear();
+        *self.lines() = None;
     }
 
     /// What was done.

@@ -9,6 +9,7 @@ use actviz::commands::{EXIT_DONE, EXIT_PARTLY, render};
 use actviz::engine::Engine;
 use actviz::error::Error;
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
+use actviz::interrupt::Interrupt;
 use actviz::manifest::Manifest;
 use actviz::plan::Plan;
 use actviz::talk::{Talk, Verbosity};
@@ -57,10 +58,10 @@ impl Place {
             unreachable!("the first word is render");
         };
         let mut stdout = Vec::new();
-        let mut talk = Talk::new(Verbosity::Quiet);
-        let result = Plan::new(&args)
-            .map_err(anyhow::Error::from)
-            .and_then(|plan| render::run(&args, &plan, engine, &mut talk, &mut stdout));
+        let talk = Talk::new(Verbosity::Quiet);
+        let result = Plan::new(&args).map_err(anyhow::Error::from).and_then(|plan| {
+            render::run(&args, &plan, engine, (&talk, &Interrupt::default()), &mut stdout)
+        });
         (result, String::from_utf8(stdout).expect("text"))
     }
 

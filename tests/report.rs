@@ -8,6 +8,7 @@ use std::process::{Command as Process, Output};
 use actviz::args::{Cli, Command};
 use actviz::commands::{insights, render, report};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
+use actviz::interrupt::Interrupt;
 use actviz::plan::Plan;
 use actviz::talk::{Talk, Verbosity};
 use clap::Parser;
@@ -29,7 +30,7 @@ impl Place {
         let picture = image::GrayImage::from_fn(32, 32, |x, y| image::Luma([noise(x, y)]));
         picture.save_with_format(place.path(image), image::ImageFormat::Png).unwrap();
         let engine = FakeEngine(|_: &Path| Ok(FakeNetwork { gain: 3.0, ..FakeNetwork::default() }));
-        let talk = &mut Talk::new(Verbosity::Quiet);
+        let talk = &Talk::new(Verbosity::Quiet);
         let common = |command: &str| {
             let words = ["actviz", command, "--input-size", "32", "--model"];
             words.map(str::to_owned).into_iter().chain([place.text("fold_{fold}.pt")])
@@ -37,7 +38,11 @@ impl Place {
         let rest = ["-o".to_owned(), place.text("out"), place.text(image)];
         let Command::Render(args) = parse(common("render").chain(rest.clone())) else { panic!() };
         let plan = Plan::new(&args).unwrap();
-        assert_eq!(render::run(&args, &plan, &engine, talk, &mut Vec::new()).unwrap(), 0);
+        assert_eq!(
+            render::run(&args, &plan, &engine, (talk, &Interrupt::default()), &mut Vec::new())
+                .unwrap(),
+            0
+        );
         let Command::Insights(args) = parse(common("insights").chain(rest)) else { panic!() };
         assert_eq!(insights::run(&args, &engine, talk, &mut Vec::new()).unwrap(), 0);
         place
@@ -119,9 +124,12 @@ fn render_may_follow_into_a_folder_with_a_report() {
         [place.text("fold_{fold}.pt"), "-o".into(), place.text("out"), place.text("cat.png")];
     let Command::Render(args) = parse(flags.into_iter().chain(rest)) else { panic!() };
     let engine = FakeEngine(|_: &Path| Ok(FakeNetwork::default()));
-    let talk = &mut Talk::new(Verbosity::Quiet);
+    let talk = &Talk::new(Verbosity::Quiet);
     let plan = Plan::new(&args).unwrap();
-    assert_eq!(render::run(&args, &plan, &engine, talk, &mut Vec::new()).unwrap(), 0);
+    assert_eq!(
+        render::run(&args, &plan, &engine, (talk, &Interrupt::default()), &mut Vec::new()).unwrap(),
+        0
+    );
 }
 
 // ---------------------------------------------------------------- in a browser

@@ -37,11 +37,12 @@ Examples:
   actviz report actviz-out                           one page of all that was found
   actviz show actviz-out/1_3.png                     what a picture says of itself
   actviz compare golden/ actviz-out/                 exit 1 if the pictures changed
+  actviz render --model resnet50 --shard 2/4 -o out photos/ ; actviz merge out
   actviz doctor                                      is this machine set up?
 
 Exit codes: 0 done; 1 a negative answer, or some images failed and the rest were
 written; 2 wrong usage, or nothing could be done; 75 try again later (disk full,
-out of memory)."
+out of memory); 130 or 143 interrupted (run it again: what is whole is kept)."
 )]
 pub struct Cli {
     /// What to do.
@@ -73,6 +74,8 @@ pub enum Command {
     Render(Box<RenderArgs>),
     /// List the activation layers of a network
     Layers(LayersArgs),
+    /// Put the shards of a run together
+    Merge(MergeArgs),
     /// Compare pictures with those that they should be, for CI
     Compare(Box<CompareArgs>),
     /// Make new pictures the ones that they should be
@@ -196,6 +199,9 @@ pub struct TrustArgs {
 pub struct NetworkArgs {
     /// The network's file
     pub file: PathBuf,
+    /// In which numbers it computes
+    #[arg(long, default_value_t, value_parser = one_of::<crate::engine::Precision>())]
+    pub precision: crate::engine::Precision,
     /// The machine.
     #[command(flatten)]
     pub run: RunArgs,
@@ -226,6 +232,25 @@ pub struct LayersArgs {
     #[arg(long)]
     pub audit: bool,
     /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `actviz merge`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  actviz merge out
+  actviz merge out --json | jq '.pictures | length'
+
+Checks that all shards are done, that they are of one run, and that every file is the one
+that its shard wrote; then OUT/manifest.json takes the place of the shards' parts, as if
+one run had written it. Exits with 1 if some images failed, with 2 if something is missing.")]
+pub struct MergeArgs {
+    /// The folder that the shards were written into
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+    /// Print the manifest
     #[arg(long)]
     pub json: bool,
 }

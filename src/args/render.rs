@@ -6,12 +6,15 @@ use clap::Args;
 
 use super::{InputArgs, ModelArgs, RunArgs, count_of_pixels, one_of, size_in_bytes};
 use crate::colormap::Colormap;
+use crate::engine::Precision;
 use crate::layers::Choice;
 use crate::maps::Flag;
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, Size, View};
+use crate::plan::BatchSize;
 use crate::reduction::Reduction;
 use crate::scale::Scale;
+use crate::shard::Shard;
 
 /// `actviz render`
 #[derive(Debug, Args)]
@@ -24,6 +27,11 @@ Examples:
   actviz render --model strange.pt --isolate always --timeout 60 --max-memory 4G
   actviz render --model net.pt --layers 'layer1.*,12' --size 512 @list.txt
   find photos -name '*.jpg' | actviz render --model resnet50 -o out -
+  find photos -print0 -name '*.jpg' | actviz render --model resnet50 --files0-from -
+  actviz render --model resnet50 --shard 2/4 -o shared photos/    (then: actviz merge shared)
+
+Run again, the same command keeps what is whole and makes what is missing, whether it
+was interrupted, killed, or had no room on the disk.
 
 Files: a_b.png, a = fold, b = position of the layer in the chosen list, both from
 1; in OUT for one image, in OUT/IMAGE'S NAME/ for several. OUT/manifest.json says
@@ -34,6 +42,10 @@ pub struct RenderArgs {
     /// (the same on stdin); default: the bundle's sample
     #[arg(value_name = "IMAGES")]
     pub images: Vec<String>,
+    /// Also take the pictures named in this file (- is stdin), with a zero byte after each
+    /// name, as `find -print0` writes them
+    #[arg(long, value_name = "FILE")]
+    pub files0_from: Option<PathBuf>,
     /// The network.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -101,6 +113,22 @@ pub struct RenderArgs {
     /// The machine.
     #[command(flatten)]
     pub run: RunArgs,
+    /// In which numbers the network computes: f32, or bf16 (faster on processors that have
+    /// it, to about two digits; docs/performance.md)
+    #[arg(long, value_name = "NUMBERS", default_value_t, value_parser = one_of::<Precision>())]
+    pub precision: Precision,
+    /// How many images go through the network at once: auto (up to 8), or a number
+    #[arg(long, value_name = "auto|N", default_value_t)]
+    pub batch: BatchSize,
+    /// Make one of N parts of the pictures, from 1; `actviz merge` puts them together
+    #[arg(long, value_name = "I/N", conflicts_with = "shard_index")]
+    pub shard: Option<Shard>,
+    /// The same for job arrays that count from 0: this part ...
+    #[arg(long, value_name = "I", requires = "shard_count")]
+    pub shard_index: Option<usize>,
+    /// ... of how many
+    #[arg(long, value_name = "N", requires = "shard_index")]
+    pub shard_count: Option<usize>,
     /// Give the same bytes on every run, whatever else is in it: one thread, one image
     /// at a time, one instruction set (docs/determinism.md)
     #[arg(long)]
@@ -129,17 +157,23 @@ pub struct RenderArgs {
     /// Exit with 1 if a map is one of these: nan, inf, dead, constant
     #[arg(long, value_name = "WHAT,..", value_delimiter = ',', value_parser = one_of::<Flag>())]
     pub fail_on: Vec<Flag>,
+    /// End at the first image or fold that fails, instead of going on with the others
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Show the sheet in the terminal
     #[arg(long)]
     pub preview: bool,
     /// Print what was done as one JSON document: the manifest
     #[arg(long)]
     pub json: bool,
+    /// Print one line of JSON for each picture as soon as it is there, and for each failure
+    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
+    pub json_lines: bool,
     /// Print what would be read and written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Write into a folder that holds other files; an earlier run's pictures are
-    /// replaced, files of others are kept
+    /// Write into a folder that holds other files, and make everything anew; an earlier
+    /// run's pictures are replaced, files of others are kept
     #[arg(long)]
     pub force: bool,
 }

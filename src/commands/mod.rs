@@ -6,6 +6,7 @@ pub mod compare;
 pub mod doctor;
 pub mod insights;
 pub mod layers;
+pub mod merge;
 #[cfg(feature = "torch")]
 pub mod network;
 pub mod render;
@@ -20,8 +21,9 @@ use std::io::{self, Write};
 use crate::args::{Cli, Command, RunArgs, TrustArgs};
 use crate::bundle::Model;
 use crate::deterministic;
-use crate::engine::Engine;
+use crate::engine::{Engine, Precision};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::sandbox::{self, Made, Needs};
 use crate::talk::Talk;
@@ -40,37 +42,41 @@ pub const EXIT_PARTLY: u8 = 1;
 /// # Errors
 /// Whatever kept the command from doing anything at all.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
-    let mut talk = Talk::new(cli.verbosity());
-    let stdout = &mut io::stdout().lock();
+    let talk = Talk::new(cli.verbosity());
+    // Not locked: pictures are told of by the thread that draws them.
+    let stdout = &mut io::stdout();
     match cli.command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
             if plan.deterministic && !deterministic::is_pinned() {
                 return Ok(deterministic::run_pinned()?);
             }
+            // Before any other thread is there: each hears of signals.
+            let interrupt = Interrupt::listen()?;
             let isolation = Isolation::of(&args.run, std::slice::from_ref(&plan.model), &talk)?;
             let _made = confine(&args.run, plan.needs(args.dry_run), isolation.as_ref(), &talk)?;
-            let engine = engine(&args.run, isolation)?;
-            render::run(&args, &plan, engine.as_ref(), &mut talk, stdout)
+            let engine = engine(&args.run, plan.precision, isolation)?;
+            render::run(&args, &plan, engine.as_ref(), (&talk, &interrupt), stdout)
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
             let isolation = Isolation::of(&args.run, std::slice::from_ref(&model), &talk)?;
             let _made = confine(&args.run, model.needs(), isolation.as_ref(), &talk)?;
-            let engine = engine(&args.run, isolation)?;
+            let engine = engine(&args.run, Precision::F32, isolation)?;
             match args.audit {
                 true => audit::run(&args, &model, engine.as_ref(), stdout),
                 false => layers::run(&args, &model, engine.as_ref(), stdout),
             }
         }
+        Command::Merge(args) => merge::run(&args, &talk, stdout),
         Command::Compare(args) => compare::run(&args, &talk, stdout),
         Command::Accept(args) => accept::run(&args, stdout),
         Command::Insights(args) => {
             let find = |name: &String| Model::find(name, args.folds, &args.fold);
             let models = args.model.iter().map(find).collect::<Result<Vec<_>, _>>()?;
             let isolation = Isolation::of(&args.run, &models, &talk)?;
-            let engine = engine(&args.run, isolation)?;
-            insights::run(&args, engine.as_ref(), &mut talk, stdout)
+            let engine = engine(&args.run, Precision::F32, isolation)?;
+            insights::run(&args, engine.as_ref(), &talk, stdout)
         }
         Command::Report(args) => report::run(&args, &talk),
         #[cfg(feature = "torch")]
@@ -108,10 +114,14 @@ fn shut_in(trust: &TrustArgs, needs: Needs, talk: &Talk) -> Result<Made, Error> 
 
 /// The engine that runs networks on the chosen device: here, or isolated.
 #[cfg(feature = "torch")]
-fn engine(args: &RunArgs, isolation: Option<Isolation>) -> Result<Box<dyn Engine>, Error> {
-    let engine = engine_here(args)?;
+fn engine(
+    args: &RunArgs,
+    precision: Precision,
+    isolation: Option<Isolation>,
+) -> Result<Box<dyn Engine>, Error> {
+    let engine = engine_here(args)?.computing_in(precision);
     let Some(isolation) = isolation else { return Ok(Box::new(engine)) };
-    let start = isolation.start(args, engine.device());
+    let start = isolation.start(args, engine.device(), precision);
     Ok(Box::new(Guarded::new(engine, isolation.vouched, start)))
 }
 
@@ -122,7 +132,11 @@ fn engine_here(args: &RunArgs) -> Result<TorchEngine, Error> {
 }
 
 #[cfg(not(feature = "torch"))]
-fn engine(_args: &RunArgs, _isolation: Option<Isolation>) -> Result<Box<dyn Engine>, Error> {
+fn engine(
+    _args: &RunArgs,
+    _precision: Precision,
+    _isolation: Option<Isolation>,
+) -> Result<Box<dyn Engine>, Error> {
     Err(without_libtorch())
 }
 

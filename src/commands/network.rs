@@ -19,7 +19,7 @@ pub fn run(args: &NetworkArgs, talk: &Talk) -> anyhow::Result<u8> {
     limits::end_with_parent()?;
     let needs = Needs { read: vec![args.file.clone()], ..Needs::default() };
     let _made = shut_in(&args.run.trust, needs, talk)?;
-    let engine = engine_here(&args.run)?;
+    let engine = engine_here(&args.run)?.computing_in(args.precision);
     // CUDA reserves far more addresses than it uses.
     if engine.device() == Device::Cpu
         && let Some(bytes) = args.run.trust.max_memory.or_else(limits::memory_of_machine)

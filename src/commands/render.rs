@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
 
 use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::RenderArgs;
 use crate::engine::Engine;
-use crate::manifest::{Flagged, Manifest};
+use crate::interrupt::Interrupt;
+use crate::manifest::{Failed, Flagged, Manifest, Picture};
 use crate::maps::Flag;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::preview;
-use crate::render::Render;
+use crate::render::{Event, Render};
 use crate::talk::Talk;
 
 /// Carries out the plan, or says what it would do.
@@ -21,11 +25,12 @@ pub fn run(
     args: &RenderArgs,
     plan: &Plan,
     engine: &dyn Engine,
-    talk: &mut Talk,
-    stdout: &mut dyn Write,
+    (talk, interrupt): (&Talk, &Interrupt),
+    stdout: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
+    let render = Render::new(plan, engine, talk, interrupt);
     if args.dry_run {
-        let would = Render::new(plan, engine, talk).rehearse()?;
+        let would = render.rehearse()?;
         if args.json {
             print_json(stdout, &would)?;
         } else {
@@ -34,16 +39,26 @@ pub fn run(
         return Ok(EXIT_DONE);
     }
     let mut sheets = Vec::new();
-    let manifest = Render::new(plan, engine, talk).run(|sheet| {
+    let lines = Mutex::new(&mut *stdout);
+    let watch = |event: Event<'_>| {
+        if args.json_lines {
+            let mut out = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            // Who closes the pipe wants no more lines, but still the pictures.
+            let _ = print_line(&mut **out, event);
+        }
+    };
+    let manifest = render.run(&watch, |sheet| {
         if plan.preview {
             sheets.push(sheet.clone());
         }
     })?;
     warn_of_flags(&manifest, talk);
+    list_failures(&manifest, plan, talk);
     talk.note(format!(
-        "{} pictures in {} (manifest.json says what each one shows)",
+        "{} pictures in {} ({} says what each one shows)",
         manifest.picture_count(),
-        plan.out.display()
+        plan.out.display(),
+        manifest.file_name()
     ));
     if args.json {
         print_json(stdout, &manifest)?;
@@ -51,10 +66,60 @@ pub fn run(
     for sheet in &sheets {
         preview::show(sheet, talk);
     }
+    if let Some(code) = interrupt.exit_code() {
+        talk.warn("interrupted; the same command goes on from here");
+        return Ok(code);
+    }
     let unwanted = |flag: &Flag| plan.fail_on.contains(flag);
     let flagged = manifest.flagged().iter().any(|(_, map)| map.flags.iter().any(unwanted));
     let whole = manifest.failed.is_empty() && !flagged;
     Ok(if whole { EXIT_DONE } else { EXIT_PARTLY })
+}
+
+/// One line of `--json-lines`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Line<'a> {
+    /// A picture is there. `image` counts from 0 in the manifest's list.
+    Picture {
+        path: String,
+        #[serde(flatten)]
+        picture: &'a Picture,
+    },
+    Failed {
+        #[serde(flatten)]
+        failed: &'a Failed,
+    },
+}
+
+fn print_line(out: &mut dyn Write, event: Event<'_>) -> std::io::Result<()> {
+    let line = match event {
+        Event::Picture(path, picture) => Line::Picture { path: plan::text(path), picture },
+        Event::Failed(failed) => Line::Failed { failed },
+    };
+    let mut text = serde_json::to_vec(&line)?;
+    text.push(b'\n');
+    out.write_all(&text)?;
+    out.flush()
+}
+
+/// What failed was said when it happened; among a thousand pictures that is long ago.
+fn list_failures(manifest: &Manifest, plan: &Plan, talk: &Talk) {
+    /// The manifest has all of them.
+    const MOST: usize = 20;
+    let failed: Vec<&Failed> = manifest.failed.iter().filter(|f| f.image.is_some()).collect();
+    if failed.is_empty() || plan.listed < 2 {
+        return;
+    }
+    let mut text = format!("{} of {} images failed:", failed.len(), plan.images.len());
+    for Failed { fold, image, .. } in failed.iter().take(MOST) {
+        let fold = fold.map(|fold| format!(" (fold {fold})")).unwrap_or_default();
+        text += &format!("\n  {}{fold}", image.as_deref().unwrap_or_default());
+    }
+    if failed.len() > MOST {
+        text += &format!("\n  and {} more, all in {}", failed.len() - MOST, manifest.file_name());
+    }
+    talk.warn(text);
 }
 
 /// One line for each fold and layer with a map that shows nothing, or not all.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::args::{NETWORK_COMMAND, RunArgs};
 use crate::bundle::Model;
-use crate::engine::Device;
+use crate::engine::{Device, Precision};
 use crate::error::Error;
 use crate::isolate::{Isolate, Start};
 use crate::limits;
@@ -76,10 +76,11 @@ impl Isolation {
     }
 
     /// How to start a process that runs networks on this device.
-    pub fn start(&self, args: &RunArgs, device: Device) -> Start {
+    pub fn start(&self, args: &RunArgs, device: Device, precision: Precision) -> Start {
         let mut arguments: Vec<OsString> = vec![NETWORK_COMMAND.into()];
         let mut add = |flag: &str, value: String| arguments.extend([flag.into(), value.into()]);
         add("--device", device.to_string());
+        add("--precision", precision.to_string());
         if let Some(threads) = args.threads {
             add("--threads", threads.to_string());
         }

@@ -29,9 +29,10 @@ pub(super) enum Request {
         wanted: Vec<String>,
         places: Vec<(f64, f64)>,
     },
-    /// The numbers are the batch, of this shape.
+    /// The numbers are the batch, of this shape, to be filled up to so many images.
     Run {
         shape: [usize; 4],
+        fill: usize,
         wanted: Vec<String>,
         take: Take,
     },
@@ -160,6 +161,7 @@ mod tests {
         let mut pipe = Vec::new();
         let request = Request::Run {
             shape: [1, 1, 2, 2],
+            fill: 1,
             wanted: vec!["relu".to_owned()],
             take: Take::Channels,
         };

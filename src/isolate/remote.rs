@@ -23,6 +23,8 @@ pub struct Remote {
     operators: bool,
     input_channels: Option<usize>,
     structure: String,
+    /// How many images a batch is filled up to.
+    fill: usize,
     process: Option<Process>,
 }
 
@@ -53,7 +55,7 @@ impl Remote {
 
     fn new(start: Start, file: &Path, operators: bool) -> Remote {
         let (file, structure) = (file.to_owned(), String::new());
-        Remote { start, file, operators, input_channels: None, structure, process: None }
+        Remote { start, file, operators, input_channels: None, structure, fill: 1, process: None }
     }
 
     fn load(&mut self) -> Result<(), Error> {
@@ -147,6 +149,10 @@ impl Network for Remote {
         }
     }
 
+    fn fill_batches(&mut self, images: usize) {
+        self.fill = images;
+    }
+
     fn run(
         &mut self,
         batch: &Array4<f32>,
@@ -154,8 +160,10 @@ impl Network for Remote {
         take: Take,
     ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
         let images = batch.dim().0;
-        let request = Request::Run { shape: batch.dim().into(), wanted: wanted.to_vec(), take };
-        let maps = match self.ask(request, batch.iter().copied().collect(), images)? {
+        let (shape, wanted_names) = (batch.dim().into(), wanted.to_vec());
+        let request = Request::Run { shape, fill: self.fill, wanted: wanted_names, take };
+        let patience = images.max(self.fill);
+        let maps = match self.ask(request, batch.iter().copied().collect(), patience)? {
             (Answer::Maps(shapes), numbers) if shapes.len() == images * wanted.len() => {
                 arrays(&shapes, &numbers)
             }
@@ -204,14 +212,18 @@ struct Process {
 impl Process {
     fn start(start: &Start, file: &Path) -> Result<Process, Error> {
         let failed = |error| Error::io("start", &start.program)(error);
-        let mut child = Command::new(&start.program)
+        let mut command = Command::new(&start.program);
+        command
             .args(&start.arguments)
             .arg(file)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+            .stderr(Stdio::piped());
+        // Ctrl-C in a terminal goes to a whole group of processes: this one answers until
+        // the other one has ended in order.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().map_err(failed)?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(mut stdin), Some(mut stdout), Some(stderr)) = pipes else {
             return Err(failed(io::ErrorKind::BrokenPipe.into()));

@@ -58,7 +58,8 @@ fn answer(
             (shapes, maps.iter().flatten().flatten().copied().collect())
         }
         Request::Layers(input) => (Answer::Layers(network.layers(input)?), Vec::new()),
-        Request::Run { shape, wanted, take } => {
+        Request::Run { shape, fill, wanted, take } => {
+            network.fill_batches(fill);
             let batch = Array4::from_shape_vec(shape, numbers).map_err(misshapen)?;
             let maps = network.run(&batch, &wanted, take)?;
             let shapes = Answer::Maps(maps.iter().flatten().map(|map| map.dim().into()).collect());
@@ -78,6 +79,7 @@ mod tests {
         let engine = FakeEngine(|_: &Path| Ok(FakeNetwork::default()));
         let run = |name: &str| Request::Run {
             shape: [2, 3, 4, 4],
+            fill: 2,
             wanted: vec![name.to_owned()],
             take: Take::Channels,
         };

@@ -53,8 +53,11 @@ pub fn heat(
         }
     });
     let enlarged = enlarge(scaled.view(), (width, height), interpolation);
-    let colour = |value: &f32| colours.table[usize::from(colormap::entry(*value))];
-    let mut picture = Rgb { width, height, pixels: enlarged.iter().flat_map(colour).collect() };
+    let mut pixels = vec![0; 3 * enlarged.len()];
+    for (pixel, value) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(&enlarged) {
+        *pixel = colours.table[usize::from(colormap::entry(*value))];
+    }
+    let mut picture = Rgb { width, height, pixels };
     hatch::mark(&mut picture, map, flags);
     picture
 }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use ndarray::{Array2, Array3};
 
+use super::images::Images;
 use super::look::{Look, Seen};
 use super::ranges::{Kind, Ranges};
 use crate::about::About;
 use crate::bundle::Input;
 use crate::colormap::Colours;
+use crate::digest;
 use crate::error::Error;
 use crate::input;
 use crate::manifest::{Fold, Image, Manifest, Picture};
@@ -33,8 +35,7 @@ pub(super) struct Draw<'a> {
     pub ranges: &'a Ranges,
     /// The grids' order of channels by (fold, b), where the folds are aligned.
     pub orders: &'a HashMap<(usize, usize), Vec<usize>>,
-    /// The images' digests.
-    pub sha256: &'a [Option<String>],
+    pub images: &'a Images<'a>,
 }
 
 /// A map's picture with the colours that it is drawn in.
@@ -55,7 +56,7 @@ impl Draw<'_> {
                 let name = self.file(look, part.rank, "", "npy");
                 let bytes = npy(&map).map_err(|e| self.unwritable(&name, &e))?;
                 self.folder.write(&name, &bytes)?;
-                raw = Some(name);
+                raw = Some((name, digest::of_bytes(&bytes)));
             }
             for view in &self.plan.views {
                 let (suffix, drawn) = match view {
@@ -66,7 +67,7 @@ impl Draw<'_> {
                 let mut entry = self.entry(look, part, &map, &drawn);
                 entry.file = self.file(look, part.rank, suffix, "png");
                 entry.view = *view;
-                entry.raw = raw.clone();
+                (entry.raw, entry.raw_sha256) = raw.clone().unzip();
                 let how = self.plan.reduce.in_words(entry.channels, part.channel);
                 pictures.push(self.write(
                     look,
@@ -181,41 +182,43 @@ impl Draw<'_> {
     fn write(
         &self,
         look: &Look,
-        entry: Picture,
+        mut entry: Picture,
         drawn: &Coloured,
         note: &str,
     ) -> Result<Picture, Error> {
         let fold = self.run.folds.iter().find(|fold| fold.fold == look.fold);
         let folds: Vec<Fold> = fold.cloned().into_iter().collect();
         let about = About::new(self.run, &folds, self.image(look.image)).with_picture(&entry);
-        self.save(&entry.file, &about, drawn, (&look.layer.name, note))?;
+        entry.sha256 = self.save(&entry.file, &about, drawn, (&look.layer.name, note))?;
         Ok(entry)
     }
 
-    /// Encodes and writes a picture, with its legend (title and note) if that is wanted.
+    /// Encodes and writes a picture, with its legend (title and note) if that is wanted;
+    /// gives the file's SHA-256.
     pub fn save(
         &self,
         file: &str,
         about: &About,
         drawn: &Coloured,
         (title, note): (&str, &str),
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let caption = Caption { title, note, flags: &drawn.flags };
         let legend = || legend::with_legend(&drawn.heat, &caption, &drawn.colours);
         let legend = self.plan.legend.then(legend);
         self.save_plain(file, legend.as_ref().unwrap_or(&drawn.heat), &about.to_json())
     }
 
-    /// Encodes and writes a picture as it is.
-    pub fn save_plain(&self, name: &str, picture: &Rgb, about: &str) -> Result<(), Error> {
+    /// Encodes and writes a picture as it is; gives the file's SHA-256.
+    pub fn save_plain(&self, name: &str, picture: &Rgb, about: &str) -> Result<String, Error> {
         let bytes = png::encode(picture, about).map_err(|error| self.unwritable(name, &error))?;
-        self.folder.write(name, &bytes)
+        self.folder.write(name, &bytes)?;
+        Ok(digest::of_bytes(&bytes))
     }
 
     /// The manifest's entry of an image.
     pub fn image(&self, image: usize) -> Image {
         Image {
-            sha256: self.sha256[image].clone().unwrap_or_default(),
+            sha256: self.images.sha256(image).unwrap_or_default().to_owned(),
             ..self.run.images[image].clone()
         }
     }
@@ -241,7 +244,9 @@ pub(super) fn blank(plan: &Plan, look: &Look) -> Picture {
     };
     Picture {
         file: format!("{}{}_{}.png", plan.images[look.image].prefix, look.fold, look.b),
+        sha256: String::new(),
         raw: None,
+        raw_sha256: None,
         view: View::Heat,
         image: look.image,
         fold: look.fold,

@@ -1,27 +1,39 @@
 //! Carries a plan out: every fold, every image, every chosen layer.
 //!
+//! Three things happen at once, and wait for each other so that memory does not grow:
+//! the next images are read ([`images`]) and the next fold's network is loaded
+//! ([`opening`]), the network at hand runs, and what it gave before is drawn ([`drawer`]).
+//!
 //! A picture is drawn as soon as its layer has run, if nothing else is needed for it;
 //! what needs the other images or folds (a shared scale, a consensus, sheets) waits on
 //! disk until all of them have been seen.
 
 mod draw;
+mod drawer;
+mod failures;
+mod images;
 mod look;
+mod opening;
 mod ranges;
 mod together;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use ndarray::{Array3, Array4};
 use rayon::prelude::*;
 
 use crate::bundle::{FoldFile, Input};
-use crate::digest;
 use crate::engine::{Engine, Network, Take};
 use crate::error::{EXIT_TRY_AGAIN, Error};
-use crate::input::{self, Prepared};
+use crate::input::Prepared;
+use crate::interrupt::Interrupt;
 use crate::layers::{Layer, same_in_all_folds};
 use crate::manifest::{Failed, Manifest, Picture};
-use crate::output::Folder;
+use crate::output::{Folder, Kept};
 use crate::picture::grid::Order;
 use crate::picture::{Rgb, View};
 use crate::plan::{self, Plan};
@@ -29,13 +41,21 @@ use crate::reduction;
 use crate::spool::Spool;
 use crate::talk::Talk;
 
-use draw::Draw;
+use drawer::{Batch, Drawer, Pictures};
+use failures::Failures;
+use images::Images;
 use look::Look;
+use opening::Opener;
 use ranges::Ranges;
 
-/// Images that run through the network at once. Measured on two cores: eight were
-/// better than one and than 32.
-const BATCH: usize = 8;
+/// What happens during a run, for whoever wants to watch.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A picture of this image is there, whole.
+    Picture(&'a Path, &'a Picture),
+    /// Something could not be done.
+    Failed(&'a Failed),
+}
 
 /// A network that is ready to be drawn.
 struct Opened {
@@ -48,6 +68,8 @@ struct Opened {
 /// What is known once the first fold is open.
 struct Started {
     folder: Folder,
+    /// What earlier attempts have left.
+    kept: Kept,
     spool: Spool,
     /// The manifest without pictures.
     run: Manifest,
@@ -58,31 +80,23 @@ struct Started {
 pub struct Render<'a> {
     plan: &'a Plan,
     engine: &'a dyn Engine,
-    talk: &'a mut Talk,
+    talk: &'a Talk,
+    interrupt: &'a Interrupt,
     /// The first fold that was opened, with all of its layers.
     first: Option<(usize, Vec<Layer>)>,
-    /// The images' digests, once read.
-    sha256: Vec<Option<String>>,
-    failed: Vec<Failed>,
-    /// What waits for the other folds.
-    waiting: Vec<Look>,
-    /// By image, fold, b, and place among their views: the manifest's order.
-    pictures: BTreeMap<(usize, usize, usize, usize), Picture>,
+    /// Why a fold could not be opened, if that may change by itself.
+    try_again: Option<Error>,
 }
 
 impl<'a> Render<'a> {
     /// Nothing has been read or written yet.
-    pub fn new(plan: &'a Plan, engine: &'a dyn Engine, talk: &'a mut Talk) -> Render<'a> {
-        Render {
-            plan,
-            engine,
-            talk,
-            first: None,
-            sha256: vec![None; plan.images.len()],
-            failed: Vec::new(),
-            waiting: Vec::new(),
-            pictures: BTreeMap::new(),
-        }
+    pub fn new(
+        plan: &'a Plan,
+        engine: &'a dyn Engine,
+        talk: &'a Talk,
+        interrupt: &'a Interrupt,
+    ) -> Render<'a> {
+        Render { plan, engine, talk, interrupt, first: None, try_again: None }
     }
 
     /// Opens every fold and says which heatmaps would be written, without writing.
@@ -91,8 +105,9 @@ impl<'a> Render<'a> {
     /// Whatever would keep the run from starting.
     pub fn rehearse(mut self) -> Result<Manifest, Error> {
         let mut would: Option<Manifest> = None;
+        let mut pictures = Pictures::new();
         for fold in &self.plan.model.folds {
-            let opened = self.open(fold)?;
+            let opened = self.ready(fold, self.engine.open(&fold.file)?)?;
             would.get_or_insert_with(|| self.plan.configuration(self.engine, &opened.input));
             for image in 0..self.plan.images.len() {
                 for (position, layer) in opened.layers.iter().enumerate() {
@@ -101,80 +116,124 @@ impl<'a> Render<'a> {
                     let look = Look::new(place, layer, nothing, Default::default(), false);
                     let mut picture = draw::blank(self.plan, &look);
                     picture.raw = self.plan.raw.then(|| picture.file.replace(".png", ".npy"));
-                    self.pictures.insert((place.0, place.1, place.2, 0), picture);
+                    pictures.insert((place.0, place.1, place.2, 0), picture);
                 }
             }
         }
         let mut would = would.ok_or_else(|| Error::usage("there is no fold to look at"))?;
         self.plan.check_output(&would)?;
-        would.pictures = self.pictures.into_values().collect();
+        would.pictures = pictures.into_values().collect();
         Ok(would)
     }
 
     /// Runs every fold and writes everything; a fold or image that fails does not stop
-    /// the rest. `show` gets the sheets, if there are any.
+    /// the rest. `watch` is told of each picture and failure, `show` gets the sheets, if
+    /// there are any. An interruption ends it early; the manifest says so.
     ///
     /// # Errors
     /// Whatever leaves nothing to write, or ends all writing (a full disk).
-    pub fn run(mut self, show: impl FnMut(&Rgb)) -> Result<Manifest, Error> {
-        let folds = &self.plan.model.folds;
-        let mut started: Option<Started> = None;
-        let mut try_again = None;
-        for fold in folds {
-            self.talk.now(format!("fold {}", fold.fold));
-            let mut opened = match self.open(fold) {
-                Ok(opened) => opened,
-                Err(error) if folds.len() > 1 && is_of_one_fold(&error) => {
-                    self.talk.failed(&error);
-                    self.fail(Some(fold.fold), None, &error);
-                    if error.exit_code() == EXIT_TRY_AGAIN {
-                        try_again = Some(error);
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if started.is_none() {
-                started = Some(self.start(&opened)?);
-            }
-            if let Some(started) = &started {
-                self.one_fold(fold.fold, &mut opened, started)?;
-            }
-        }
-        let Some(started) = started else {
+    pub fn run(
+        mut self,
+        watch: &(dyn Fn(Event<'_>) + Sync),
+        show: impl FnMut(&Rgb),
+    ) -> Result<Manifest, Error> {
+        let (plan, engine) = (self.plan, self.engine);
+        let images = Images::new(plan);
+        let failures = Failures::new(plan, self.talk, watch);
+        let started = OnceLock::new();
+        let drawn = thread::scope(|scope| {
+            let mut folds = Opener::new(scope, engine, &plan.model.folds);
+            let Some((fold, opened)) = self.next(&mut folds, &failures)? else { return Ok(None) };
+            let run = self.start(&opened)?;
+            let started = started.get_or_init(|| run);
+            let (talk, interrupt) = (self.talk, self.interrupt);
+            let drawer = Drawer { plan, started, images: &images, talk, interrupt, watch };
+            let (batches, received) = sync_channel(1);
+            let drawing = scope.spawn(move || drawer.draw_all(received));
+            let ran = self.all_folds(
+                (fold, opened),
+                &mut folds,
+                &Run { started, images: &images, failures: &failures, batches },
+            );
+            let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            ran.map(|()| Some((drawer, drawn)))
+        });
+        let Some((drawer, (mut pictures, waiting))) = drawn? else {
             self.talk.stop();
-            return Err(try_again.unwrap_or_else(|| nothing_done("no fold could be run")));
+            let nothing = || nothing_done("no fold could be run");
+            return Err(self.try_again.take().unwrap_or_else(nothing));
         };
-        let mut manifest = self.together(&started, show)?;
-        self.talk.stop();
-        for (image, sha256) in manifest.images.iter_mut().zip(&mut self.sha256) {
-            image.sha256 = sha256.take().unwrap_or_default();
+        let mut manifest = drawer.started.run.clone();
+        if !plan.is_local() && !self.interrupt.is_set() {
+            self.together(&drawer, &waiting, &mut manifest, &mut pictures, show)?;
         }
-        manifest.pictures = std::mem::take(&mut self.pictures).into_values().collect();
-        manifest.failed = std::mem::take(&mut self.failed);
-        if manifest.files().len() == 1 {
+        self.talk.stop();
+        for (place, image) in manifest.images.iter_mut().enumerate() {
+            image.sha256 = images.sha256(place).unwrap_or_default().to_owned();
+        }
+        manifest.pictures = pictures.into_values().collect();
+        manifest.interrupted = self.interrupt.is_set() || (plan.fail_fast && !failures.is_empty());
+        manifest.failed = failures.into_list();
+        let is_empty = manifest.files().len() == 1;
+        // A shard may have no images, and says so when all of them failed.
+        if is_empty && manifest.shard.is_none() && !self.interrupt.is_set() {
             return Err(nothing_done("no image could be drawn"));
         }
-        started.folder.finish(&manifest)?;
+        // Whatever borrows it is gone: the folder can be closed.
+        let Some(Started { folder, .. }) = started.into_inner() else { return Ok(manifest) };
+        match manifest.interrupted {
+            true if is_empty => {}
+            true => folder.pause(&manifest)?,
+            false => folder.finish(&manifest)?,
+        }
         Ok(manifest)
+    }
+
+    /// Whether the run is to end before its time.
+    fn is_over(&self, failures: &Failures<'_>) -> bool {
+        self.interrupt.is_set() || (self.plan.fail_fast && !failures.is_empty())
     }
 
     fn start(&mut self, opened: &Opened) -> Result<Started, Error> {
         let mut run = self.plan.configuration(self.engine, &opened.input);
         self.plan.check_output(&run)?;
-        let folder = Folder::open(&self.plan.out, &run)?;
-        let files = self.plan.model.folds.par_iter().map(|fold| digest::of_file(&fold.file));
-        for (fold, sha256) in run.folds.iter_mut().zip(files.collect::<Result<Vec<_>, _>>()?) {
+        let digests = self.plan.model.folds.par_iter().map(FoldFile::digest);
+        for (fold, sha256) in run.folds.iter_mut().zip(digests.collect::<Result<Vec<_>, _>>()?) {
             fold.sha256 = sha256;
         }
+        let (folder, kept) = Folder::open(&self.plan.out, &run)?;
+        let kept = if self.plan.force { Kept::default() } else { kept };
         let looks = self.plan.model.folds.len() * self.plan.images.len() * opened.layers.len();
         self.talk.start(looks as u64, "layers");
         let spool = Spool::new(&self.plan.out)?;
-        Ok(Started { folder, spool, run, input: opened.input.clone() })
+        Ok(Started { folder, kept, spool, run, input: opened.input.clone() })
     }
 
-    fn open(&mut self, fold: &FoldFile) -> Result<Opened, Error> {
-        let mut network = self.engine.open(&fold.file)?;
+    /// The next fold that can be opened; those that cannot are reported.
+    fn next<'b>(
+        &mut self,
+        folds: &mut Opener<'b>,
+        failures: &Failures<'_>,
+    ) -> Result<Option<(&'b FoldFile, Opened)>, Error> {
+        while !self.is_over(failures) {
+            let Some((fold, network)) = folds.next() else { break };
+            self.talk.now(format!("fold {}", fold.fold));
+            match network.and_then(|network| self.ready(fold, network)) {
+                Ok(opened) => return Ok(Some((fold, opened))),
+                Err(_) if self.interrupt.is_set() => break,
+                Err(error) if self.plan.model.folds.len() > 1 && is_of_one_fold(&error) => {
+                    failures.add(Some(fold.fold), None, &error);
+                    if error.exit_code() == EXIT_TRY_AGAIN {
+                        self.try_again = Some(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn ready(&mut self, fold: &FoldFile, mut network: Box<dyn Network>) -> Result<Opened, Error> {
         let input = self.plan.input.resolve(network.as_ref(), &fold.file)?;
         let all = network.layers(input.shape())?;
         match &self.first {
@@ -184,104 +243,118 @@ impl<'a> Render<'a> {
         let picked = self.plan.layers.pick(&all, &self.plan.model.layers)?;
         let layers: Vec<Layer> = picked.into_iter().map(|position| all[position].clone()).collect();
         layers.iter().try_for_each(|layer| self.plan.reduce.check(layer))?;
+        network.fill_batches(self.plan.batch);
         Ok(Opened { network, input, layers })
     }
 
-    fn one_fold(
+    fn all_folds<'b>(
         &mut self,
-        fold: usize,
-        opened: &mut Opened,
-        started: &Started,
+        first: (&'b FoldFile, Opened),
+        folds: &mut Opener<'b>,
+        run: &Run<'_>,
     ) -> Result<(), Error> {
-        let wanted: Vec<String> = opened.layers.iter().map(|layer| layer.name.clone()).collect();
-        let images: Vec<usize> = (0..self.plan.images.len()).collect();
-        let grids = self.plan.views.contains(&View::Grid);
-        // One image at a time has one shape, whatever stands beside it in the list.
-        let batch_size = if self.plan.deterministic { 1 } else { BATCH };
-        for batch in images.chunks(batch_size) {
-            let ready = self.prepare(batch, &opened.input)?;
-            let answers = self.answers(fold, opened, &ready, &wanted);
-            let (plan, layers) = (self.plan, &opened.layers);
-            let looks: Vec<Look> = answers
-                .into_par_iter()
-                .flat_map(|(image, given)| {
-                    given.into_par_iter().enumerate().map(move |(at, given)| (image, at, given))
-                })
-                .map(|(image, at, given)| {
-                    Look::new((image, fold, at + 1), &layers[at], given, plan.reduce, grids)
-                })
-                .collect();
-            if self.plan.is_local() {
-                let ranges = Ranges::local(self.plan.scale, self.plan.clip);
-                self.draw(&looks, started, &ranges, &HashMap::new())?;
-            } else {
-                for mut look in looks {
-                    look.put_away(&started.spool)?;
-                    self.waiting.push(look);
+        let mut current = Some(first);
+        while let Some((fold, opened)) = current {
+            if !self.one_fold(fold.fold, opened, run)? {
+                break;
+            }
+            current = self.next(folds, run.failures)?;
+        }
+        Ok(())
+    }
+
+    /// Runs all images through one fold; false if nobody wants the rest.
+    fn one_fold(&self, fold: usize, mut opened: Opened, run: &Run<'_>) -> Result<bool, Error> {
+        let (todo, whole) = self.look_for_whole(fold, &opened.layers, run);
+        let layers = &opened.layers.clone();
+        let wanted: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
+        let input = opened.input.clone();
+        let send = |given, whole| {
+            let layers = layers.clone();
+            run.batches.send(Batch { fold, layers, given, whole }).is_ok()
+        };
+        let (done, mut unfinished): (Vec<_>, Vec<_>) = whole
+            .into_iter()
+            .partition(|((image, _), _)| !todo.iter().flatten().any(|i| i == image));
+        if !done.is_empty() && !send(Vec::new(), done) {
+            return Ok(false);
+        }
+        thread::scope(|scope| {
+            // One batch waits, one is being read.
+            let (reads, ready): (SyncSender<_>, Receiver<_>) = sync_channel(1);
+            let (input, todo) = (&input, &todo);
+            scope.spawn(move || {
+                for batch in todo {
+                    let read = run.images.prepare(batch, input, &run.started.spool, run.failures);
+                    if reads.send((batch, read)).is_err() {
+                        break;
+                    }
+                }
+            });
+            for (batch, ready) in ready {
+                let ready = ready?;
+                if self.is_over(run.failures) {
+                    break;
+                }
+                let given = self.answers(fold, &mut opened, &ready, &wanted, run.failures);
+                let own = unfinished.extract_if(.., |((image, _), _)| batch.contains(image));
+                if !send(given, own.collect()) {
+                    return Ok(false);
                 }
             }
-        }
-        Ok(())
+            Ok(!self.is_over(run.failures))
+        })
     }
 
-    /// Draws these looks on all cores.
-    fn draw(
-        &mut self,
-        looks: &[Look],
-        started: &Started,
-        ranges: &Ranges,
-        orders: &HashMap<(usize, usize), Vec<usize>>,
-    ) -> Result<(), Error> {
-        let draw = self.drawing(started, ranges, orders);
-        let talk = &*self.talk;
-        let drawn = looks
-            .par_iter()
-            .map(|look| {
-                let pictures = draw.look(look)?;
-                talk.advance(1);
-                Ok((look, pictures))
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
-        for (look, pictures) in drawn {
-            for (place, picture) in pictures.into_iter().enumerate() {
-                self.pictures.insert((look.image, look.fold, look.b, place), picture);
+    /// The batches that have to be run, and the pictures that are there already, by image
+    /// and b. A batch runs with the images that it always has, so that the last bits of
+    /// their maps are the same.
+    #[allow(clippy::type_complexity)]
+    fn look_for_whole(
+        &self,
+        fold: usize,
+        layers: &[Layer],
+        run: &Run<'_>,
+    ) -> (Vec<Vec<usize>>, Vec<((usize, usize), Vec<Picture>)>) {
+        let all: Vec<usize> = (0..self.plan.images.len()).collect();
+        let batches = all.chunks(self.plan.batch);
+        let kept = &run.started.kept;
+        if kept.is_empty() || !self.plan.is_local() {
+            return (batches.map(<[usize]>::to_vec).collect(), Vec::new());
+        }
+        let found = all.par_iter().map(|image| {
+            let Some(sha256) = run.images.read_sha256(*image) else { return Vec::new() };
+            let path = plan::text(&self.plan.images[*image].path);
+            let whole = |b| kept.whole(&path, &sha256, fold, b).map(<[Picture]>::to_vec);
+            let own: Vec<_> =
+                (1..=layers.len()).filter_map(|b| Some(((*image, b), whole(b)?))).collect();
+            if own.len() == layers.len() {
+                run.images.set_sha256(*image, sha256);
             }
-        }
-        Ok(())
-    }
-
-    fn drawing<'b>(
-        &'b self,
-        started: &'b Started,
-        ranges: &'b Ranges,
-        orders: &'b HashMap<(usize, usize), Vec<usize>>,
-    ) -> Draw<'b> {
-        Draw {
-            plan: self.plan,
-            run: &started.run,
-            input: &started.input,
-            folder: &started.folder,
-            spool: &started.spool,
-            ranges,
-            orders,
-            sha256: &self.sha256,
-        }
+            own
+        });
+        let found: Vec<_> = found.collect();
+        let is_missing = |image: &usize| found[*image].len() < layers.len();
+        let todo = batches.filter(|batch| batch.iter().any(is_missing)).map(<[usize]>::to_vec);
+        (todo.collect(), found.into_iter().flatten().collect())
     }
 
     /// Draws what has waited for the other folds.
-    fn together(&mut self, started: &Started, show: impl FnMut(&Rgb)) -> Result<Manifest, Error> {
-        let mut manifest = started.run.clone();
-        if self.plan.is_local() {
-            return Ok(manifest);
-        }
+    fn together(
+        &self,
+        drawer: &Drawer<'_>,
+        looks: &[Look],
+        manifest: &mut Manifest,
+        pictures: &mut Pictures,
+        show: impl FnMut(&Rgb),
+    ) -> Result<(), Error> {
         self.talk.now("all folds".to_owned());
-        let (looks, plan) = (std::mem::take(&mut self.waiting), self.plan);
-        let spool = &started.spool;
-        let ranges = Ranges::shared(plan.scale, plan.clip, &looks, spool)?;
+        let (plan, spool) = (self.plan, &drawer.started.spool);
+        let ranges = Ranges::shared(plan.scale, plan.clip, looks, spool)?;
         let mut orders = HashMap::new();
         if plan.align_folds {
             orders =
-                together::orders(&looks, spool, |look| match (&look.channels, plan.grid_order) {
+                together::orders(looks, spool, |look| match (&look.channels, plan.grid_order) {
                     (Some(channels), Order::Activity) => {
                         Ok(reduction::most_active(channels.get(spool)?.view()))
                     }
@@ -291,57 +364,31 @@ impl<'a> Render<'a> {
                     (None, _) => Ok(Vec::new()),
                 })?;
         }
-        self.draw(&looks, started, &ranges, &orders)?;
-        let draw = self.drawing(started, &ranges, &orders);
+        drawer.draw(looks, &ranges, &orders, pictures)?;
+        if self.interrupt.is_set() {
+            return Ok(());
+        }
+        let draw = drawer.drawing(&ranges, &orders);
         if plan.consensus {
-            manifest.consensus = together::consensus(&draw, &looks)?;
-            manifest.agreement = together::agreement(&looks, spool)?;
+            manifest.consensus = together::consensus(&draw, looks)?;
+            manifest.agreement = together::agreement(looks, spool)?;
         }
         if plan.wants_sheets() {
             let write = plan.views.contains(&View::Sheet);
-            manifest.sheets = together::sheets(&draw, &looks, write, show)?;
+            manifest.sheets = together::sheets(&draw, looks, write, show)?;
         }
-        Ok(manifest)
-    }
-
-    /// Reads a batch's images; those that cannot be read are reported once.
-    fn prepare(&mut self, batch: &[usize], input: &Input) -> Result<Vec<(usize, Prepared)>, Error> {
-        let failed_before = |image: &usize| {
-            let path = plan::text(&self.plan.images[*image].path);
-            self.failed.iter().any(|f| f.fold.is_none() && f.image.as_ref() == Some(&path))
-        };
-        let wanted: Vec<usize> =
-            batch.iter().copied().filter(|image| !failed_before(image)).collect();
-        let prepare = |image: usize| {
-            input::prepare_within(&self.plan.images[image].path, input, self.plan.limits)
-        };
-        let read: Vec<_> = wanted.into_par_iter().map(|image| (image, prepare(image))).collect();
-        let mut ready = Vec::with_capacity(read.len());
-        for (image, result) in read {
-            match result {
-                Ok(prepared) => {
-                    self.sha256[image] = Some(prepared.sha256.clone());
-                    ready.push((image, prepared));
-                }
-                // The only image: its error is the command's.
-                Err(error) if self.plan.images.len() == 1 => return Err(error),
-                Err(error) => {
-                    self.talk.failed(&error);
-                    self.fail(None, Some(image), &error);
-                }
-            }
-        }
-        Ok(ready)
+        Ok(())
     }
 
     /// Runs the images at once; if that fails, one by one, so that only those that
     /// fail are missing.
     fn answers(
-        &mut self,
+        &self,
         fold: usize,
         opened: &mut Opened,
         ready: &[(usize, Prepared)],
         wanted: &[String],
+        failures: &Failures<'_>,
     ) -> Vec<(usize, Vec<Array3<f32>>)> {
         if ready.is_empty() {
             return Vec::new();
@@ -353,21 +400,28 @@ impl<'a> Render<'a> {
         let batch = to_batch(ready, &opened.input);
         match opened.network.run(&batch, wanted, take) {
             Ok(answers) => ready.iter().map(|(image, _)| *image).zip(answers).collect(),
+            // Whatever a network says while everything ends is of no interest.
+            Err(_) if self.interrupt.is_set() => Vec::new(),
             Err(error) if ready.len() == 1 => {
-                self.talk.failed(&error);
-                self.fail(Some(fold), Some(ready[0].0), &error);
+                failures.add(Some(fold), Some(ready[0].0), &error);
                 Vec::new()
             }
             Err(_) => {
-                ready.chunks(1).flat_map(|one| self.answers(fold, opened, one, wanted)).collect()
+                let one_by_one = ready.chunks(1);
+                one_by_one
+                    .flat_map(|one| self.answers(fold, opened, one, wanted, failures))
+                    .collect()
             }
         }
     }
+}
 
-    fn fail(&mut self, fold: Option<usize>, image: Option<usize>, error: &Error) {
-        let image = image.map(|image| plan::text(&self.plan.images[image].path));
-        self.failed.push(Failed { fold, image, problem: error.to_string() });
-    }
+/// What the folds of a run share.
+struct Run<'a> {
+    started: &'a Started,
+    images: &'a Images<'a>,
+    failures: &'a Failures<'a>,
+    batches: SyncSender<Batch>,
 }
 
 /// When every one of several failed, each with a message of its own.

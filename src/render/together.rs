@@ -101,13 +101,15 @@ fn one_consensus(
     let std = (format!("{prefix}std_{b}.png"), deviation(draw, &std));
     let drawn = |(file, coloured): &(String, Coloured)| Drawn {
         file: file.clone(),
+        sha256: String::new(),
         colormap: coloured.colours.colormap,
         low: coloured.colours.range.low,
         high: coloured.colours.range.high,
         flags: coloured.flags.clone(),
     };
     let layer = looks[0].layer.name.clone();
-    let entry = Consensus { image, b, layer: layer.clone(), mean: drawn(&mean), std: drawn(&std) };
+    let mut entry =
+        Consensus { image, b, layer: layer.clone(), mean: drawn(&mean), std: drawn(&std) };
     let folds: Vec<_> = draw
         .run
         .folds
@@ -116,9 +118,10 @@ fn one_consensus(
         .cloned()
         .collect();
     let about = About::new(draw.run, &folds, draw.image(image)).with_consensus(&entry);
-    for (what, (file, coloured)) in [("mean", &mean), ("deviation", &std)] {
+    let own = [("mean", &mean, &mut entry.mean), ("deviation", &std, &mut entry.std)];
+    for (what, (file, coloured), drawn) in own {
         let note = format!("{what} over {} folds", folds.len());
-        draw.save(file, &about, coloured, (&layer, &note))?;
+        drawn.sha256 = draw.save(file, &about, coloured, (&layer, &note))?;
     }
     Ok(entry)
 }
@@ -211,8 +214,8 @@ pub(super) fn sheets(
         if write {
             let file = format!("{}sheet.png", draw.plan.images[image].prefix);
             let about = About::new(draw.run, &draw.run.folds, draw.image(image));
-            draw.save_plain(&file, &page, &about.to_json())?;
-            entries.push(Sheet { file, image, flagged });
+            let sha256 = draw.save_plain(&file, &page, &about.to_json())?;
+            entries.push(Sheet { file, sha256, image, flagged });
         }
         show(&page);
     }

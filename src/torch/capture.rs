@@ -97,6 +97,18 @@ pub(super) fn arrays(tensor: &Tensor) -> Result<Vec<Array3<f32>>, TchError> {
         .collect()
 }
 
+/// A batch of so many images: those that are missing are zero.
+pub(super) fn filled(images: &Tensor, count: usize) -> Result<Tensor, TchError> {
+    let mut size = images.size();
+    let missing = count as i64 - size[0];
+    if missing <= 0 {
+        return Ok(images.shallow_clone());
+    }
+    size[0] = missing;
+    let zeros = Tensor::f_zeros(&size, (images.kind(), images.device()))?;
+    Tensor::f_cat(&[images, &zeros], 0)
+}
+
 /// Images as the network takes them.
 pub(super) fn tensor(images: &Array4<f32>) -> Result<Tensor, TchError> {
     let (count, channels, height, width) = images.dim();

@@ -34,6 +34,7 @@ unsafe extern "C" {
     fn actviz_load(
         path: *const c_char,
         device: c_int,
+        in_bf16: c_int,
         all_operators: c_int,
         allowed: *const c_char,
         out: *mut *mut RawNetwork,
@@ -49,6 +50,7 @@ unsafe extern "C" {
     fn actviz_structure(network: *const RawNetwork) -> *const c_char;
     fn actviz_input_channels(network: *const RawNetwork) -> i64;
     fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
+    fn actviz_use_channels_last(network: *mut RawNetwork, on: i32) -> *mut c_char;
     fn actviz_run(
         network: *mut RawNetwork,
         input: *const c_void,
@@ -61,6 +63,7 @@ unsafe extern "C" {
     fn actviz_cpu_capability(out: *mut *mut c_char) -> *mut c_char;
     fn actviz_library_path(out: *mut *mut c_char) -> *mut c_char;
     fn actviz_make_cuda_exact() -> *mut c_char;
+    fn actviz_leave(code: i32) -> !;
     fn actviz_free_message(message: *mut c_char);
 }
 
@@ -118,20 +121,21 @@ impl Drop for Handle {
 }
 
 impl Handle {
-    /// Loads a TorchScript file onto a device as torch-sys numbers them, with taps after
-    /// its activations alone or after all operators. `allowed` holds the operators that
+    /// Loads a TorchScript file onto a device as torch-sys numbers them, in f32 or bf16, with
+    /// taps after its activations alone or after all operators. `allowed` holds the operators that
     /// are let through, one a line.
     pub fn load(
         path: &CStr,
         device: c_int,
+        in_bf16: bool,
         all_operators: bool,
         allowed: &CStr,
     ) -> Result<Handle, String> {
         let mut network = ptr::null_mut();
         let (path, allowed) = (path.as_ptr(), allowed.as_ptr());
-        let all = c_int::from(all_operators);
+        let (bf16, all) = (c_int::from(in_bf16), c_int::from(all_operators));
         // SAFETY: both texts are nul-terminated, and all pointers outlive the call.
-        let message = unsafe { actviz_load(path, device, all, allowed, &raw mut network) };
+        let message = unsafe { actviz_load(path, device, bf16, all, allowed, &raw mut network) };
         let handle = NonNull::new(network).map(Handle);
         check(message)?;
         handle.ok_or_else(|| "libtorch returned no network".to_owned())
@@ -180,6 +184,13 @@ impl Handle {
     pub fn is_data_dependent(&self) -> bool {
         // SAFETY: the network lives as long as `self`.
         unsafe { actviz_is_data_dependent(self.0.as_ptr()) != 0 }
+    }
+
+    /// Has convolutions work on channels-last memory, or as the network was saved.
+    pub fn use_channels_last(&mut self, on: bool) -> Result<(), String> {
+        // SAFETY: the network lives as long as `self`, which is borrowed mutably, so no run
+        // is under way.
+        check(unsafe { actviz_use_channels_last(self.0.as_ptr(), i32::from(on)) })
     }
 
     /// Runs the network on images (N, C, H, W) and returns the tensors of its result.
@@ -294,6 +305,13 @@ pub(super) fn cpu_capability() -> Result<String, String> {
 pub(super) fn library_path() -> Result<String, String> {
     // SAFETY: `text_of` gives a pointer that outlives the call.
     text_of(|out| unsafe { actviz_library_path(out) })
+}
+
+/// Ends the process with this exit code, without libtorch's destructors.
+pub(super) fn leave(code: u8) -> ! {
+    // SAFETY: no pointer is passed. No destructor runs, of any thread's values: files in
+    // the middle of being written are left as a kill would leave them.
+    unsafe { actviz_leave(i32::from(code)) }
 }
 
 /// Makes CUDA compute in full f32 and repeatably.

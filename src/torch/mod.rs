@@ -35,7 +35,7 @@ pub use device::{cuda_state, folder};
 pub use network::{Gradients, Node, Tap, Taps, TorchNetwork};
 
 use crate::archive;
-use crate::engine::{Device, DeviceChoice, Engine, Network, Use};
+use crate::engine::{Device, DeviceChoice, Engine, Network, Precision, Use};
 use crate::error::Error;
 
 /// Opens TorchScript files for one device.
@@ -46,6 +46,7 @@ pub struct TorchEngine {
     allowed: Vec<String>,
     /// The most bytes that a network may unpack to.
     limit: u64,
+    precision: Precision,
 }
 
 impl TorchEngine {
@@ -64,7 +65,8 @@ impl TorchEngine {
                 _ => return Err(Error::usage("the number of threads is 1 to 4096")),
             }
         }
-        Ok(TorchEngine { device, allowed: Vec::new(), limit: archive::DEFAULT_LIMIT })
+        let (limit, precision) = (archive::DEFAULT_LIMIT, Precision::F32);
+        Ok(TorchEngine { device, allowed: Vec::new(), limit, precision })
     }
 
     /// The same engine, which lets networks use these operators too, e.g. `aten::save`.
@@ -77,6 +79,11 @@ impl TorchEngine {
         TorchEngine { limit, ..self }
     }
 
+    /// The same engine, whose networks compute in this precision.
+    pub fn computing_in(self, precision: Precision) -> TorchEngine {
+        TorchEngine { precision, ..self }
+    }
+
     /// Loads the network in `file`; [`Engine::open`] with the network's own type.
     ///
     /// # Errors
@@ -87,7 +94,7 @@ impl TorchEngine {
 
     fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
         archive::check_size(file, self.limit)?;
-        TorchNetwork::load(file, self.device, taps, &self.allowed)
+        TorchNetwork::load(file, self.device, self.precision, taps, &self.allowed)
     }
 }
 
@@ -121,6 +128,12 @@ impl Engine for TorchEngine {
 /// The version of libtorch, e.g. `2.13.0`.
 pub fn version() -> String {
     ffi::torch_version()
+}
+
+/// Ends the process with this exit code without taking libtorch apart, which takes a
+/// fifteenth of a second. What Rust holds in buffers must have been flushed.
+pub fn leave(code: u8) -> ! {
+    ffi::leave(code)
 }
 
 /// The instruction set that libtorch's kernels use on this processor, e.g. `AVX2`.

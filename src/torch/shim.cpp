@@ -25,6 +25,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -40,6 +41,9 @@
 
 #ifndef _WIN32
 #include <dlfcn.h>
+#endif
+#ifdef __GLIBC__
+#include <malloc.h>
 #endif
 
 namespace {
@@ -106,6 +110,15 @@ const Symbol& tap_symbol() {
   return symbol;
 }
 
+// Every batch wants the memory that the last one gave back. Handing it to the system in
+// between costs a page fault for every 4 KiB of it: a thirtieth of the time.
+void keep_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc allows
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
+}
+
 // Called explicitly: a static initialiser in a static library may be dropped by the
 // linker.
 void register_tap() {
@@ -124,6 +137,7 @@ void register_tap() {
     getProfilingMode() = false;
     // What a network prints would go to stdout, which is for data.
     setPrintHandler([](const std::string&) {});
+    keep_memory();
   });
 }
 
@@ -391,11 +405,11 @@ class Tapper {
   }
 };
 
-// ---------------------------------------------------------------- f32, device
+// ---------------------------------------------------------------- precision, layout, device
 
-bool is_other_float(const at::Tensor& tensor) {
+bool is_other_float(const at::Tensor& tensor, at::ScalarType than) {
   return tensor.defined() && at::isFloatingType(tensor.scalar_type()) &&
-      tensor.scalar_type() != at::kFloat;
+      tensor.scalar_type() != than;
 }
 
 void for_each_node(Block* block, const std::function<void(Node*)>& visit) {
@@ -415,30 +429,44 @@ bool is_tensor_constant(Node* node) {
       node->kindOf(attr::value) == AttributeKind::t;
 }
 
-// Casts every weight of another precision to f32: attributes of the modules, and
-// constants in the code of files that were frozen before saving. Returns whether
-// there was any.
-bool weights_to_f32(const Module& module, Graph& graph) {
+// Casts every weight of another precision to `type`: attributes of the modules, and
+// constants in the code, where freezing puts them. Returns whether there was any.
+bool cast_weights(const Module& module, Graph& graph, at::ScalarType type) {
   bool changed = false;
   for (const IValue& attribute : module.attributes()) {
-    if (attribute.isTensor() && is_other_float(attribute.toTensor())) {
+    if (attribute.isTensor() && is_other_float(attribute.toTensor(), type)) {
       at::Tensor tensor = attribute.toTensor();
-      tensor.set_data(tensor.to(at::kFloat));
+      tensor.set_data(tensor.to(type));
       changed = true;
     }
   }
   for_each_node(graph.block(), [&](Node* node) {
-    if (is_tensor_constant(node) && is_other_float(node->t(attr::value))) {
-      node->t_(attr::value, node->t(attr::value).to(at::kFloat));
+    if (is_tensor_constant(node) && is_other_float(node->t(attr::value), type)) {
+      node->t_(attr::value, node->t(attr::value).to(type));
       changed = true;
     }
   });
   return changed;
 }
 
-// Code of a network that was traced in another precision names it (`x.to(float16)`,
-// `zeros(.., dtype=float16)`): such arguments become f32 too.
-void dtypes_to_f32(Graph& graph) {
+// Lays the filters of two-dimensional convolutions out in memory as `format` says.
+void lay_out_filters(const Module& module, Graph& graph, at::MemoryFormat format) {
+  for (const IValue& attribute : module.attributes()) {
+    if (attribute.isTensor() && attribute.toTensor().dim() == 4) {
+      at::Tensor tensor = attribute.toTensor();
+      tensor.set_data(tensor.contiguous(format));
+    }
+  }
+  for_each_node(graph.block(), [&](Node* node) {
+    if (is_tensor_constant(node) && node->t(attr::value).dim() == 4) {
+      node->t_(attr::value, node->t(attr::value).contiguous(format));
+    }
+  });
+}
+
+// Code that was written or traced for one precision names it (`x.to(float16)`,
+// `zeros(.., dtype=float16)`): such arguments become `type` too.
+void cast_dtypes(Graph& graph, at::ScalarType type) {
   for_each_node(graph.block(), [&](Node* node) {
     const FunctionSchema* schema = node->maybeSchema();
     if (!schema || schema->arguments().size() != node->inputs().size()) {
@@ -453,7 +481,7 @@ void dtypes_to_f32(Graph& graph) {
           at::isFloatingType(static_cast<at::ScalarType>(constant->toInt()))) {
         WithInsertPoint point(node);
         node->replaceInput(
-            i, node->owningGraph()->insertConstant(static_cast<int64_t>(at::kFloat)));
+            i, node->owningGraph()->insertConstant(static_cast<int64_t>(type)));
       }
     }
   });
@@ -974,14 +1002,21 @@ struct actviz_network {
   Code code;
   std::vector<IValue> other_arguments;
   at::Device device;
+  at::ScalarType type;
+  at::MemoryFormat format = at::MemoryFormat::Contiguous;
   std::vector<Site> sites;
   std::vector<actviz_node> nodes;
   int64_t input_channels = 0;
   bool data_dependent = false;
   std::string structure;
 
-  actviz_network(const char* path, at::Device to, bool all_operators, actviz::Audit& audit)
-      : device(to) {
+  actviz_network(
+      const char* path,
+      at::Device to,
+      at::ScalarType precision,
+      bool all_operators,
+      actviz::Audit& audit)
+      : device(to), type(precision) {
     // Not inference mode: weights that were made in it could not be used by runs
     // with gradients.
     at::NoGradGuard no_gradients;
@@ -991,21 +1026,33 @@ struct actviz_network {
     auto& forward = toGraphFunction(module.get_method("forward").function());
     other_arguments = ::other_arguments(forward.getSchema());
     sites = Tapper(*forward.graph(), all_operators).sites;
-    if (weights_to_f32(module, *forward.graph())) {
-      dtypes_to_f32(*forward.graph());
+    if (cast_weights(module, *forward.graph(), at::kFloat)) {
+      cast_dtypes(*forward.graph(), at::kFloat);
     }
     move_constants(*forward.graph(), device);
     graph = freeze(*forward.graph());
+    // After freezing, so that what it folds is computed in f32.
+    if (type != at::kFloat) {
+      cast_weights(module, *graph, type);
+      cast_dtypes(*graph, type);
+    }
     read_nodes();
     structure = Structure(*graph, Reader(*graph, module)).text();
     runRequiredPasses(graph);
     code = Code(graph, "forward");
   }
 
+  void use_format(at::MemoryFormat wanted) {
+    at::NoGradGuard no_gradients;
+    lay_out_filters(module, *graph, wanted);
+    code = Code(graph, "forward");
+    format = wanted;
+  }
+
   IValue run(const at::Tensor& input, bool with_gradients, const Sink& sink) {
     c10::InferenceMode inference(!with_gradients);
     at::AutoGradMode gradients(with_gradients);
-    at::Tensor image = input.to(device).contiguous();
+    at::Tensor image = input.to(device, type).contiguous(format);
     // A network may begin with an in-place operator: the caller's tensor is not ours.
     if (image.is_same(input)) {
       image = image.clone();
@@ -1061,12 +1108,14 @@ struct actviz_network {
 char* actviz_load(
     const char* path,
     actviz_device device,
+    int32_t in_bf16,
     int32_t all_operators,
     const char* allowed,
     actviz_network** out) noexcept {
   return guarded([&] {
     actviz::Audit audit(words(allowed));
-    *out = new actviz_network(path, device_of(device), all_operators != 0, audit);
+    const auto type = in_bf16 != 0 ? at::kBFloat16 : at::kFloat;
+    *out = new actviz_network(path, device_of(device), type, all_operators != 0, audit);
   });
 }
 
@@ -1112,6 +1161,12 @@ int32_t actviz_is_data_dependent(const actviz_network* network) noexcept {
   return network->data_dependent ? 1 : 0;
 }
 
+char* actviz_use_channels_last(actviz_network* network, int32_t on) noexcept {
+  return guarded([&] {
+    network->use_format(on != 0 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+  });
+}
+
 char* actviz_run(
     actviz_network* network,
     const void* input,
@@ -1151,6 +1206,11 @@ char* actviz_library_path(char** out) noexcept {
     *out = owned(info.dli_fname);
 #endif
   });
+}
+
+void actviz_leave(int32_t code) noexcept {
+  std::fflush(nullptr);
+  std::_Exit(code);
 }
 
 char* actviz_make_cuda_exact(void) noexcept {

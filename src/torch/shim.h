@@ -43,8 +43,8 @@ typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 // follow, one a line, the operator and its place, with a tab between them.
 #define ACTVIZ_REFUSED "actviz refused:\n"
 
-// Loads the TorchScript file at `path` onto `device`: evaluation mode, f32, frozen,
-// a tap after every activation and, if `all_operators` is not 0, after every other
+// Loads the TorchScript file at `path` onto `device`: evaluation mode, f32 or (if
+// `in_bf16` is not 0) weights and input rounded to bf16, frozen, a tap after every activation and, if `all_operators` is not 0, after every other
 // operator that changes how fine a tensor's structure is (convolutions, pools,
 // normalisations, sums, ...). Those taps keep freezing from folding normalisation.
 // Before any of its code runs it is scanned (audit.h); `allowed` names operators that
@@ -52,6 +52,7 @@ typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 char* actviz_load(
     const char* path,
     actviz_device device,
+    int32_t in_bf16,
     int32_t all_operators,
     const char* allowed,
     actviz_network** out) noexcept;
@@ -79,6 +80,10 @@ int64_t actviz_input_channels(const actviz_network* network) noexcept;
 // one batch would decide for each other.
 int32_t actviz_is_data_dependent(const actviz_network* network) noexcept;
 
+// Has convolutions work on channels-last memory, or (0) as the network was saved. Sizes
+// stay the same; code that asks how a tensor lies in memory may fail on it.
+char* actviz_use_channels_last(actviz_network* network, int32_t on) noexcept;
+
 // Runs the network on `input` (N, C, H, W), which it leaves as it is. `tap` is called
 // on this thread, during the run, once for every executed activation, in order;
 // `output` afterwards, for every tensor in the result. A tensor given to `tap` may be
@@ -97,6 +102,9 @@ const char* actviz_torch_version(void) noexcept;
 char* actviz_cpu_capability(char** out) noexcept;
 // The file that libtorch was loaded from. Owned text through `out`.
 char* actviz_library_path(char** out) noexcept;
+
+// Ends the process at once: libtorch's thousands of static objects are not taken apart.
+void actviz_leave(int32_t code) noexcept;
 
 // Makes CUDA compute in full f32 and repeatably.
 char* actviz_make_cuda_exact(void) noexcept;

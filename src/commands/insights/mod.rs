@@ -23,7 +23,7 @@ use crate::talk::Talk;
 pub fn run(
     args: &InsightsArgs,
     engine: &dyn Engine,
-    talk: &mut Talk,
+    talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let given = images::expand(&args.images)?;

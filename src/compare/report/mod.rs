@@ -21,7 +21,7 @@ pub fn write(file: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(fail)?;
-    let mut unfinished = output::unfinished(folder).map_err(fail)?;
+    let mut unfinished = output::unfinished(folder, output::UNFINISHED).map_err(fail)?;
     unfinished.write_all(bytes).map_err(fail)?;
     unfinished.persist(file).map_err(|error| fail(error.error))?;
     Ok(())
