@@ -1,0 +1,328 @@
+//! The examples in examples/scaling are run: by GNU parallel and Ray really, by the other
+//! schedulers' files with the variables that those set.
+//!
+//! A test whose tool is missing says so and is skipped, unless ACTVIZ_NEEDS_ENGINES is set.
+#![cfg(all(feature = "torch", unix))]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const IMAGES: u32 = 24;
+
+/// A folder with images, and a `bin` that is searched for programs first.
+struct Place(tempfile::TempDir);
+
+type Tree = BTreeMap<String, Vec<u8>>;
+
+impl Place {
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        for folder in ["images", "bin"] {
+            fs::create_dir(place.path(folder)).unwrap();
+        }
+        for number in 0..IMAGES {
+            let picture = image::RgbImage::from_fn(20, 20, |x, y| {
+                image::Rgb([x as u8 * 9, y as u8 * 9, (number * 10) as u8])
+            });
+            picture.save(place.path(&format!("images/photo {number}.png"))).unwrap();
+        }
+        place.program("actviz", &format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_actviz")));
+        fs::copy(example("shard.sh"), place.path("bin/actviz-shard")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let file = self.path("bin").join(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// From now on, the first attempt at this shard dies while it works.
+    fn kill_first_attempt_at(&self, shard: &str) {
+        let script = format!(
+            "case \" $* \" in *' {shard} '*)\n\
+               if mkdir {mark} 2>/dev/null; then\n\
+                 {actviz} \"$@\" & child=$!\n\
+                 until [ \"$(cat {journal} 2>/dev/null | wc -l)\" -gt 3 ]; do\n\
+                   kill -0 $child 2>/dev/null || break\n\
+                 done\n\
+                 kill -9 $child; wait $child; exit 137\n\
+               fi;;\n\
+             esac\n\
+             exec {actviz} \"$@\"",
+            mark = self.path("killed").display(),
+            journal = self.path(&format!("out/.actviz-run.{}", shard_of(shard))).display(),
+            actviz = env!("CARGO_BIN_EXE_actviz"),
+        );
+        self.program("actviz", &script);
+    }
+
+    fn was_killed(&self) -> bool {
+        self.path("killed").is_dir()
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let path = format!("{}:{}", self.path("bin").display(), env::var("PATH").unwrap());
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        command.current_dir(self.0.path()).env("PATH", path).env("ACTVIZ_MODELS", models);
+        command
+    }
+
+    fn whole(&self) -> Tree {
+        let render = ["render", "-q", "--threads", "1", "--model", "cnn9", "-o", "whole", "images"];
+        done(self.command("actviz").args(render));
+        self.tree("whole")
+    }
+
+    fn tree(&self, out: &str) -> Tree {
+        let mut tree = Tree::new();
+        collect(&self.path(out), &self.path(out), &mut tree);
+        tree
+    }
+
+    fn parallel(&self, jobs: &str, out: &str) -> Command {
+        let mut command = self.command(example("parallel.sh"));
+        command.args(["4", jobs, out, "--model", "cnn9", "images"]);
+        command
+    }
+}
+
+/// `2-of-4` of `--shard 2/4`.
+fn shard_of(flag: &str) -> String {
+    flag.trim_start_matches("--shard ").replace('/', "-of-")
+}
+
+fn collect(top: &Path, folder: &Path, tree: &mut Tree) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(top, &path, tree);
+        } else {
+            let name = path.strip_prefix(top).unwrap().to_string_lossy().into_owned();
+            tree.insert(name, fs::read(&path).unwrap());
+        }
+    }
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scaling").join(name)
+}
+
+fn done(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{said}");
+    output
+}
+
+/// Whether a command works; if it does not, the test is skipped.
+fn is_there(what: &str, test: &mut Command) -> bool {
+    let found = test.output().is_ok_and(|output| output.status.success());
+    if !found && env::var_os("ACTVIZ_NEEDS_ENGINES").is_some() {
+        panic!("{what} is not there, and ACTVIZ_NEEDS_ENGINES says that it should be");
+    }
+    if !found {
+        eprintln!("skipped: {what} is not there");
+    }
+    found
+}
+
+fn has_parallel() -> bool {
+    is_there("GNU parallel", Command::new("parallel").arg("--version"))
+}
+
+fn python() -> String {
+    env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+fn has_modules(modules: &str) -> bool {
+    let import = format!("import {modules}");
+    is_there(modules, Command::new(python()).args(["-c", &import]))
+}
+
+#[test]
+fn gnu_parallel_gives_the_same_with_one_job_and_with_four() {
+    if !has_parallel() {
+        return;
+    }
+    let place = Place::new();
+    done(&mut place.parallel("1", "one"));
+    done(&mut place.parallel("4", "four"));
+    let one = place.tree("one");
+    assert_eq!(one, place.tree("four"));
+    assert_eq!(one, place.whole());
+    assert_eq!(one.len() as u32, 9 * IMAGES + 1);
+}
+
+#[test]
+fn a_killed_job_of_gnu_parallel_is_taken_up_from_the_job_log() {
+    if !has_parallel() {
+        return;
+    }
+    let place = Place::new();
+    place.kill_first_attempt_at("--shard 3/4");
+    let first = place.parallel("2", "out").output().unwrap();
+    assert!(place.was_killed() && !first.status.success());
+    assert!(!place.path("out/manifest.3-of-4.json").exists());
+    let log = fs::read_to_string(place.path("out.joblog")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.split('\t').nth(6) == Some("0")).count(), 3, "{log}");
+    done(&mut place.parallel("2", "out"));
+    let log = fs::read_to_string(place.path("out.joblog")).unwrap();
+    // A title, and one line an attempt: those that were done did not run again.
+    assert_eq!(log.lines().count(), 6, "{log}");
+    assert_eq!(place.tree("out"), place.whole());
+}
+
+#[test]
+fn ray_runs_the_shards_and_one_that_was_killed_again() {
+    if !has_modules("ray") {
+        return;
+    }
+    let place = Place::new();
+    place.kill_first_attempt_at("--shard 2/4");
+    // The worker itself dies with its shard: Ray starts another one.
+    let script = fs::read_to_string(place.path("bin/actviz")).unwrap();
+    let script = script.replace("exit 137", "kill -9 $PPID; exit 137");
+    fs::write(place.path("bin/actviz"), script).unwrap();
+    // Ray's workers run in folders of their own.
+    let absolute = |name: &str| place.path(name).to_string_lossy().into_owned();
+    let mut ray = place.command(python());
+    ray.arg(example("ray_render.py")).args(["--shards", "4", "--out", &absolute("out"), "--"]);
+    ray.args(["--model", "cnn9", &absolute("images")]);
+    done(&mut ray);
+    assert!(place.was_killed());
+    let render = ["render", "-q", "--threads", "1", "--model", "cnn9", "-o", "whole"];
+    done(place.command("actviz").args(render).arg(absolute("images")));
+    assert_eq!(place.tree("out"), place.tree("whole"));
+}
+
+/// Runs all shards and merges; and a shard whose variable is not set must do nothing.
+fn shards_are_one_run(place: &Place, shard: impl Fn(Option<usize>) -> Command) {
+    let mut unset = shard(None);
+    let output = unset.output().unwrap();
+    assert!(!output.status.success(), "{unset:?} did something");
+    assert!(!place.path("out").exists(), "{unset:?} wrote something");
+    for index in 0..3 {
+        done(&mut shard(Some(index)));
+    }
+    done(place.command("actviz").args(["merge", "out"]));
+    let files = place.tree("out").into_keys().collect::<Vec<_>>();
+    assert_eq!(files, place.whole().into_keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_slurm_script_makes_the_shard_that_slurm_names() {
+    let place = Place::new();
+    shards_are_one_run(&place, |index| {
+        let mut command = place.command("bash");
+        command.arg(example("slurm.sbatch")).args(["--model", "cnn9", "images"]);
+        command.env("OUT", "out").env("SLURM_ARRAY_TASK_COUNT", "3");
+        match index {
+            Some(index) => command.env("SLURM_ARRAY_TASK_ID", index.to_string()),
+            None => command.env_remove("SLURM_ARRAY_TASK_ID"),
+        };
+        command
+    });
+}
+
+/// The words of a list in YAML's short form, or of one item a line, below a key.
+fn yaml_list(yaml: &str, key: &str) -> Vec<String> {
+    let after = yaml.split_once(&format!("{key}:")).unwrap().1;
+    let (first, rest) = after.split_once('\n').unwrap();
+    if let Some(list) = first.trim().strip_prefix('[') {
+        let list = list.trim_end_matches(']');
+        return list.split(", ").map(|word| word.trim_matches('"').to_owned()).collect();
+    }
+    let items = rest.lines().map_while(|line| line.trim().strip_prefix("- "));
+    items.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_kubernetes_job_makes_the_shard_that_kubernetes_names() {
+    let place = Place::new();
+    let yaml = fs::read_to_string(example("kubernetes.yaml")).unwrap();
+    let words = [yaml_list(&yaml, "command"), yaml_list(&yaml, "args")].concat();
+    shards_are_one_run(&place, |index| {
+        let set = |word: &String| {
+            // As Kubernetes does: a variable that is not set stays as it is written.
+            let word = word.replace("$(SHARDS)", "3").replace("/data/out", "out");
+            let word = word.replace("/data/photos", "images").replace("resnet50", "cnn9");
+            match index {
+                Some(index) => word.replace("$(JOB_COMPLETION_INDEX)", &index.to_string()),
+                None => word,
+            }
+        };
+        let words: Vec<String> = words.iter().map(set).collect();
+        let mut command = place.command(place.path("bin").join(&words[0]));
+        command.args(&words[1..]);
+        command
+    });
+    // The second job waits for all parts before it merges.
+    let merge = yaml.rsplit_once("- |\n").unwrap().1;
+    let merge: Vec<&str> =
+        merge.lines().take_while(|line| line.starts_with("  ".repeat(7).as_str())).collect();
+    let merge = merge.join("\n").replace("/data/out", "again");
+    for index in 1..=3 {
+        let render = ["render", "-q", "-m", "cnn9", "-o", "again", "images", "--shard"];
+        done(place.command("actviz").args(render).arg(format!("{index}/3")));
+    }
+    done(place.command("sh").args(["-c", &merge]).env("SHARDS", "3"));
+    assert!(place.path("again/manifest.json").is_file());
+}
+
+#[test]
+fn the_aws_batch_job_makes_the_shard_that_aws_names() {
+    let place = Place::new();
+    let text = fs::read_to_string(example("aws-batch.json")).unwrap();
+    let job: Value = serde_json::from_str(&text).unwrap();
+    let words = job["containerProperties"]["command"].as_array().unwrap();
+    shards_are_one_run(&place, |index| {
+        let set = |word: &Value| match word.as_str().unwrap() {
+            "Ref::shards" => "3".to_owned(),
+            "Ref::out" => "out".to_owned(),
+            "Ref::model" => "cnn9".to_owned(),
+            "Ref::images" => "images".to_owned(),
+            other => other.to_owned(),
+        };
+        let words: Vec<String> = words.iter().map(set).collect();
+        let mut command = place.command(&words[0]);
+        command.args(&words[1..]);
+        match index {
+            Some(index) => command.env("AWS_BATCH_JOB_ARRAY_INDEX", index.to_string()),
+            None => command.env_remove("AWS_BATCH_JOB_ARRAY_INDEX"),
+        };
+        command
+    });
+}
+
+#[test]
+fn what_schedulers_read_is_what_they_take() {
+    if !has_modules("botocore, kubernetes_validate, yaml") {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check_jobs.py");
+    done(Command::new(python()).arg(script).arg(example("")));
+}
+
+#[test]
+fn a_failed_image_is_no_failure_of_a_shard_and_a_notice_reaches_actviz() {
+    let place = Place::new();
+    fs::write(place.path("images/bad.png"), "no picture").unwrap();
+    let render = ["render", "-q", "--model", "cnn9", "-o", "out", "--shard", "1/1", "images"];
+    done(place.command("actviz-shard").args(render));
+    place.program("actviz", "trap 'exit 143' TERM; kill -TERM $PPID; sleep 10 & wait");
+    let code = place.command("actviz-shard").arg("x").status().unwrap().code();
+    assert_eq!(code, Some(143));
+}
