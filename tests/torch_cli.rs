@@ -198,6 +198,19 @@ fn what_the_network_cannot_take_is_told_with_what_to_do() {
 }
 
 #[test]
+fn an_input_that_no_memory_holds_is_told_as_such() {
+    let place = Place::new();
+    // 480 GB, and more than can be counted.
+    for size in ["200000", "4000000000"] {
+        for command in ["layers", "render"] {
+            let arguments = [command, "-m", "cnn9", "--input-size", size];
+            let result = place.actviz(&arguments).assert().code(75).stdout("");
+            result.stderr(contains("out of memory on cpu").and(contains("panicked").not()));
+        }
+    }
+}
+
+#[test]
 fn a_bundle_that_promises_other_channels_than_the_network_has_is_refused() {
     let place = Place::new();
     let gray = fixture("gray.scripted.pt");

@@ -32,7 +32,7 @@ pub(super) fn energies(
     places: &[(f64, f64)],
 ) -> Result<Vec<Array2<f32>>, TchError> {
     let (_, height, width) = sum.size3()?;
-    let index = |share: f64, side: i64| ((share * side as f64) as i64).clamp(0, side - 1);
+    let index = |share: f64, side: i64| ((share * side as f64) as i64).clamp(0, (side - 1).max(0));
     let energy = |&(row, column): &(f64, f64)| {
         let unit = sum.f_get(0)?.f_get(index(row, height))?.f_get(index(column, width))?;
         let gradients = Tensor::f_run_backward(&[unit], &[image], true, false)?;

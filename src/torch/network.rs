@@ -220,18 +220,12 @@ impl TorchNetwork {
     }
 
     fn failed_to_hand_over(&self, images: &Tensor, error: TchError) -> Error {
-        let message = "the images cannot be handed to libtorch".to_owned();
-        self.source.failed(images, message, error.to_string())
+        self.source.not_handed_over(sizes_of(images), error.to_string())
     }
 
     fn tensor_error(&self, batch: &Array4<f32>, error: TchError) -> Error {
         let (_, channels, height, width) = batch.dim();
-        Error::Run {
-            file: self.source.file.clone(),
-            input: format!("{channels}x{height}x{width}"),
-            message: "the images cannot be handed to libtorch".to_owned(),
-            detail: error.to_string(),
-        }
+        self.source.not_handed_over(format!("{channels}x{height}x{width}"), error.to_string())
     }
 
     fn run_one_by_one(
@@ -242,7 +236,8 @@ impl TorchNetwork {
     ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
         let mut results = Vec::new();
         for index in 0..images.size()[0] {
-            let image = images.narrow(0, index, 1);
+            let image = images.f_narrow(0, index, 1);
+            let image = image.map_err(|error| self.failed_to_hand_over(images, error))?;
             results.extend(self.run_together(&image, wanted, take)?);
         }
         Ok(results)
@@ -263,7 +258,8 @@ impl Network for TorchNetwork {
         let batch = image.view().insert_axis(Axis(0)).to_owned();
         let image = capture::tensor(&batch).map_err(|error| self.tensor_error(&batch, error))?;
         let input = pixels_of(&image);
-        let image = image.set_requires_grad(true);
+        let image = image.f_set_requires_grad(true);
+        let image = image.map_err(|error| self.tensor_error(&batch, error))?;
         let mut found: Vec<Option<Tensor>> = wanted.iter().map(|_| None).collect();
         let source = self.source.clone();
         self.forward_with(&image, Gradients::On, |tap, tensor| {
@@ -295,11 +291,10 @@ impl Network for TorchNetwork {
 
     fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
         let InputShape { channels, height, width } = input;
-        // Neither constant nor zero, so that no division by a norm or a deviation gives
-        // NaN, on which a branch might depend.
-        let count = channels * height * width;
-        let ramp = Tensor::linspace(-2.0, 2.0, count as i64, tch::kind::FLOAT_CPU);
-        let image = ramp.reshape([1, channels as i64, height as i64, width as i64]);
+        let image = ramp(input).map_err(|error| {
+            let sizes = format!("{channels}x{height}x{width}");
+            self.source.not_handed_over(sizes, error.to_string())
+        })?;
         let mut layers = Vec::new();
         let mut all_in_batch = true;
         self.forward_with(&image, Gradients::Off, |tap, tensor| {
@@ -391,8 +386,15 @@ impl Source {
     }
 
     fn failed(&self, images: &Tensor, message: String, detail: String) -> Error {
-        let sizes: Vec<String> = images.size().iter().skip(1).map(ToString::to_string).collect();
-        Error::Run { file: self.file.clone(), input: sizes.join("x"), message, detail }
+        Error::Run { file: self.file.clone(), input: sizes_of(images), message, detail }
+    }
+
+    fn not_handed_over(&self, input: String, detail: String) -> Error {
+        if message::is_out_of_memory(&detail) {
+            return self.out_of_memory(detail);
+        }
+        let message = "the images cannot be handed to libtorch".to_owned();
+        Error::Run { file: self.file.clone(), input, message, detail }
     }
 
     fn out_of_memory(&self, detail: String) -> Error {
@@ -443,6 +445,22 @@ impl Namer {
             }
         }
     }
+}
+
+/// An artificial picture. Neither constant nor zero, so that no division by a norm or a
+/// deviation gives NaN, on which a branch might depend.
+fn ramp(input: InputShape) -> Result<Tensor, TchError> {
+    let sizes = [1, input.channels, input.height, input.width].map(|dim| dim as i64);
+    // More than can be counted is more than there is memory.
+    let count = sizes.iter().try_fold(1_i64, |count, dim| count.checked_mul(*dim));
+    let count = count.ok_or_else(|| TchError::Shape("not enough memory".to_owned()))?;
+    Tensor::f_linspace(-2.0, 2.0, count, tch::kind::FLOAT_CPU)?.f_reshape(sizes)
+}
+
+/// The sizes of one image, e.g. `3x224x224`.
+fn sizes_of(images: &Tensor) -> String {
+    let sizes: Vec<String> = images.size().iter().skip(1).map(ToString::to_string).collect();
+    sizes.join("x")
 }
 
 fn batch_of(images: &Tensor) -> usize {
