@@ -3,12 +3,13 @@
 use std::str::FromStr;
 
 use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis, s};
 
 use crate::engine::{Reduce, Take};
 use crate::error::Error;
 use crate::layers::Layer;
 use crate::maps;
+use crate::scale::Range;
 
 /// What `--reduce` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +138,14 @@ impl Reduction {
     }
 }
 
-/// The channels, from 1, by falling mean magnitude of their finite values; equal ones
-/// in their own order.
+/// The channels, from 1, by falling mean magnitude; equal ones in their own order. Those
+/// that hold what is no number come first: who looks for them must not miss them.
 pub fn most_active(channels: ArrayView3<'_, f32>) -> Vec<usize> {
     let activity = |channel: ArrayView2<'_, f32>| -> f64 {
-        channel.iter().filter(|v| v.is_finite()).map(|v| f64::from(v.abs())).sum()
+        if channel.iter().any(|value| !value.is_finite()) {
+            return f64::INFINITY;
+        }
+        channel.iter().map(|value| f64::from(value.abs())).sum()
     };
     let activity: Vec<f64> = channels.outer_iter().map(activity).collect();
     let mut order: Vec<usize> = (0..activity.len()).collect();
@@ -151,16 +155,39 @@ pub fn most_active(channels: ArrayView3<'_, f32>) -> Vec<usize> {
 
 /// The projection of every position's channel vector, centred, onto the direction of
 /// the largest variance (PCA over positions: Pearson 1901). The sign is that with
-/// which the map correlates with the channels' mean. NaN and infinity count as 0.
+/// which the map correlates with the channels' mean. A position where some channel is
+/// NaN or infinite is NaN, and has no part in the direction.
 fn first_component(channels: ArrayView3<'_, f32>) -> Array2<f32> {
     let (count, height, width) = channels.dim();
-    let positions = height * width;
-    let mut data = Array2::from_shape_fn((count, positions), |(c, p)| {
-        let value = f64::from(channels[[c, p / width, p % width]]);
-        if value.is_finite() { value } else { 0.0 }
+    let mut map = Array2::from_elem((height, width), f32::NAN);
+    let is_finite = |&(y, x): &(usize, usize)| {
+        channels.slice(s![.., y, x]).iter().all(|value| value.is_finite())
+    };
+    let places: Vec<(usize, usize)> =
+        map.indexed_iter().map(|(place, _)| place).filter(is_finite).collect();
+    if places.is_empty() {
+        return map;
+    }
+    let data = Array2::from_shape_fn((count, places.len()), |(channel, at)| {
+        channels[[channel, places[at].0, places[at].1]]
     });
+    for (place, score) in places.iter().zip(scores(&data)) {
+        map[*place] = score as f32;
+    }
+    map
+}
+
+/// The scores of the first component of finite values, channels x positions.
+fn scores(values: &Array2<f32>) -> Array1<f64> {
+    let (count, positions) = values.dim();
+    let mut data = values.mapv(f64::from);
     let mean_map = data.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(positions));
-    for mut channel in data.outer_iter_mut() {
+    for (mut channel, own) in data.outer_iter_mut().zip(values.outer_iter()) {
+        // What rounding alone has made is no direction.
+        if Range::of(own.iter().copied(), 0.0).is_flat() {
+            channel.fill(0.0);
+            continue;
+        }
         let mean = channel.mean().unwrap_or_default();
         channel -= mean;
     }
@@ -175,8 +202,7 @@ fn first_component(channels: ArrayView3<'_, f32>) -> Array2<f32> {
     };
     let centre = mean_map.mean().unwrap_or_default();
     let agreement: f64 = scores.iter().zip(&mean_map).map(|(s, m)| s * (m - centre)).sum();
-    let sign = if agreement < 0.0 { -1.0 } else { 1.0 };
-    Array2::from_shape_fn((height, width), |(y, x)| (sign * scores[y * width + x]) as f32)
+    if agreement < 0.0 { -scores } else { scores }
 }
 
 /// The unit eigenvector of the largest eigenvalue of a symmetric matrix, and the value.
@@ -211,6 +237,40 @@ mod tests {
         let parts = Reduction::Top(2).apply(channels.view());
         assert_eq!((parts[0].rank, parts[0].channel), (1, Some(2)));
         assert_eq!(parts[1].map, channels.index_axis(Axis(0), 0));
+    }
+
+    #[test]
+    fn a_channel_with_what_is_no_number_is_the_most_active() {
+        let channels = arr3(&[[[9.0, 9.0]], [[0.0, f32::INFINITY]], [[f32::NAN, 0.0]]]);
+        assert_eq!(most_active(channels.view()), [2, 3, 1]);
+        let shown = Reduction::Top(1).apply(channels.view());
+        assert_eq!(maps::flags(shown[0].map.view()), [maps::Flag::Inf]);
+    }
+
+    #[test]
+    fn pca_is_nan_where_a_channel_is_no_number_and_as_it_was_elsewhere() {
+        let whole = Array3::from_shape_fn((3, 2, 3), |(c, y, x)| ((c + 1) * (3 * y + x)) as f32);
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut channels = whole.clone();
+            channels[[1, 1, 1]] = odd;
+            let map = &Reduction::Pca.apply(channels.view())[0].map;
+            assert!(map[[1, 1]].is_nan());
+            let step = map[[0, 1]] - map[[0, 0]];
+            assert!((step - 14_f32.sqrt()).abs() < 1e-4, "{map}");
+            assert!((map[[1, 2]] - map[[0, 0]] - 5.0 * step).abs() < 1e-4, "{map}");
+            let nothing = Array3::from_elem((3, 2, 3), odd);
+            let map = &Reduction::Pca.apply(nothing.view())[0].map;
+            assert!(map.iter().all(|value| value.is_nan()));
+        }
+    }
+
+    #[test]
+    fn pca_of_constant_channels_is_zero_and_not_rounding() {
+        for (count, side) in [(3, 7), (100, 7)] {
+            let channels = Array3::from_shape_fn((count, side, side), |(c, _, _)| 0.1 * c as f32);
+            let map = &Reduction::Pca.apply(channels.view())[0].map;
+            assert!(map.iter().all(|value| *value == 0.0), "{map}");
+        }
     }
 
     #[test]
