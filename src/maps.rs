@@ -64,6 +64,35 @@ pub fn flags(map: ArrayView2<'_, f32>) -> Vec<Flag> {
     flags
 }
 
+/// As [`flags`], of a map in which zero says that nothing differs: a deviation, or the
+/// distance from a mean. There zero everywhere is constant, and no sign of a dead layer.
+pub fn flags_of_differences(map: ArrayView2<'_, f32>) -> Vec<Flag> {
+    let mut flags = flags(map);
+    flags.retain(|flag| *flag != Flag::Dead || map.len() > 1);
+    for flag in flags.iter_mut().filter(|flag| **flag == Flag::Dead) {
+        *flag = Flag::Constant;
+    }
+    flags
+}
+
+/// What is to be said of a layer's channels (channels x height x width) together. A few
+/// dead or constant ones are the rule, so that is said only if every channel is.
+pub fn flags_of_channels(channels: ArrayView3<'_, f32>) -> Vec<Flag> {
+    let each: Vec<Vec<Flag>> = channels.outer_iter().map(flags).collect();
+    let some = |flag: Flag| each.iter().any(|flags| flags.contains(&flag));
+    let all = |wanted: &[Flag]| each.iter().all(|own| own.iter().any(|f| wanted.contains(f)));
+    let mut flags = [Flag::Nan, Flag::Inf].into_iter().filter(|f| some(*f)).collect::<Vec<_>>();
+    if each.is_empty() {
+        return flags;
+    }
+    if all(&[Flag::Dead]) {
+        flags.push(Flag::Dead);
+    } else if all(&[Flag::Dead, Flag::Constant]) {
+        flags.push(Flag::Constant);
+    }
+    flags
+}
+
 /// A map's figures, as the manifest has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistics {
@@ -111,8 +140,11 @@ pub fn reduce(channels: ArrayView3<'_, f32>, how: Reduce) -> Array2<f32> {
         Reduce::Max => values.iter().copied().fold(f32::NEG_INFINITY, max),
         Reduce::L2 => values.iter().map(|value| value * value).sum::<f32>().sqrt(),
         Reduce::Std => {
-            let mean = values.sum() / count;
-            (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt()
+            // In f64: the mean of equal values is then that value, and they deviate by 0.
+            let count = f64::from(count);
+            let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+            let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2));
+            (squares.sum::<f64>() / count).sqrt() as f32
         }
     })
 }
@@ -160,5 +192,27 @@ mod tests {
         for how in [Reduce::Mean, Reduce::Max, Reduce::L2, Reduce::Std] {
             assert!(reduce(channels.view(), how)[[0, 1]].is_nan(), "{how:?}");
         }
+    }
+
+    #[test]
+    fn equal_channels_deviate_by_nothing_and_not_by_rounding() {
+        let channels = ndarray::Array3::from_elem((7, 2, 2), 0.7);
+        let map = reduce(channels.view(), Reduce::Std);
+        assert_eq!(map, Array2::<f32>::zeros((2, 2)));
+        assert_eq!(flags_of_differences(map.view()), [Flag::Constant]);
+        assert_eq!(flags_of_differences(arr2(&[[0.0]]).view()), []);
+    }
+
+    #[test]
+    fn channels_are_dead_or_constant_only_together() {
+        let flags = |channels: ndarray::Array3<f32>| flags_of_channels(channels.view());
+        let of = |a: [f32; 2], b: [f32; 2]| flags(arr3(&[[a], [b]]));
+        assert_eq!(of([0.0, 0.0], [0.0, 0.0]), [Flag::Dead]);
+        assert_eq!(of([0.0, 0.0], [0.0, 1.0]), []);
+        assert_eq!(of([0.0, 0.0], [0.7, 0.7]), [Flag::Constant]);
+        assert_eq!(of([0.2, 0.2], [0.7, 0.7]), [Flag::Constant]);
+        assert_eq!(of([0.0, 0.0], [f32::NAN, 0.7]), [Flag::Nan]);
+        // One position differs from nothing.
+        assert_eq!(flags(arr3(&[[[0.2]], [[0.7]]])), []);
     }
 }

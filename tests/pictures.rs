@@ -424,6 +424,47 @@ fn a_map_that_shows_nothing_is_flagged_marked_and_fails_on_request() {
 }
 
 #[test]
+fn a_grid_alone_is_judged_by_all_of_its_channels() {
+    for (value, flag) in [(0.0, Flag::Dead), (0.3, Flag::Constant)] {
+        let place = Place::new();
+        let flags = "--folds 2 --view grid --fail-on dead,constant ^cat.png";
+        assert_eq!(place.render(&wrong(value), flags).expect("pictures"), EXIT_PARTLY);
+        let manifest = place.manifest();
+        for picture in &manifest.pictures {
+            let expected = if picture.file == "2_2.grid.png" { vec![flag] } else { vec![] };
+            assert_eq!(picture.flags, expected, "{}", picture.file);
+        }
+        // Its frame, and the two colours of its mark.
+        let colours: std::collections::BTreeSet<[u8; 3]> =
+            place.picture("2_2.grid.png").pixels.chunks(3).map(|p| [p[0], p[1], p[2]]).collect();
+        assert_eq!(colours.len(), 3, "{flag}: {colours:?}");
+    }
+}
+
+#[test]
+fn what_is_no_number_is_seen_whatever_the_reduction() {
+    for (value, flag) in [(f32::NAN, Flag::Nan), (f32::INFINITY, Flag::Nan)] {
+        let place = Place::new();
+        place.render(&wrong(value), "--folds 2 --reduce pca ^cat.png").expect("pictures");
+        assert_eq!(by_file(&place.manifest())["2_2.png"].flags, [flag]);
+    }
+}
+
+#[test]
+fn zero_is_constant_and_not_dead_where_it_means_that_nothing_differs() {
+    for how in ["std", "pca"] {
+        let place = Place::new();
+        let flags = format!("--folds 2 --reduce {how} --consensus --fail-on dead ^cat.png");
+        assert_eq!(place.render(&wrong(0.7), &flags).expect("pictures"), EXIT_DONE, "{how}");
+        assert_eq!(by_file(&place.manifest())["2_2.png"].flags, [Flag::Constant], "{how}");
+    }
+    // One channel deviates from nothing: all maps are zero, and none is dead.
+    let place = Place::new();
+    let manifest = place.rendered("--folds 1 --reduce std --fail-on dead ^cat.png");
+    assert!(manifest.pictures.iter().all(|picture| picture.flags == [Flag::Constant]));
+}
+
+#[test]
 fn nothing_is_noise_a_wrong_map_has_no_more_colours_than_its_mark() {
     for value in [0.0, 0.3, f32::NAN, f32::INFINITY] {
         let place = Place::new();

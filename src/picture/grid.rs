@@ -8,7 +8,7 @@ use strum::{Display, EnumString, VariantNames};
 
 use super::{Interpolation, Rgb, heat};
 use crate::colormap::Colours;
-use crate::maps;
+use crate::maps::{self, Flag};
 
 /// The order of a grid's channels.
 #[derive(
@@ -71,12 +71,13 @@ pub fn grid(channels: ArrayView3<'_, f32>, order: &[usize], colours: &Colours) -
         true => Interpolation::Nearest,
         false => Interpolation::Bilinear,
     };
+    // Channels that are dead or constant are the rule in a grid: their colour says it. If
+    // all are, the layer is, and that is marked.
+    let nothing_to_see = maps::flags_of_channels(channels).iter().any(|f| !f.is_no_number());
     for (place, channel) in order.iter().enumerate() {
         let map = channels.index_axis(Axis(0), channel - 1);
-        // Channels that are dead or constant are the rule in a grid: their colour says
-        // it. Only what is no number is marked.
-        let flags = maps::flags(map);
-        let marks: Vec<_> = flags.into_iter().filter(|flag| flag.is_no_number()).collect();
+        let is_marked = |flag: &Flag| nothing_to_see || flag.is_no_number();
+        let marks: Vec<_> = maps::flags(map).into_iter().filter(is_marked).collect();
         let tile = heat(map, colours, &marks, (tile_width, tile_height), interpolation);
         let (row, column) = (place / A_ROW, place % A_ROW);
         page.paste(&tile, GAP + column * (tile_width + GAP), GAP + row * (tile_height + GAP));
@@ -94,7 +95,9 @@ mod tests {
 
     #[test]
     fn the_last_row_is_kept_and_tiles_follow_the_order() {
-        let channels = Array3::from_shape_fn((18, 40, 40), |(c, _, _)| c as f32);
+        let mut channels = Array3::from_shape_fn((18, 40, 40), |(c, _, _)| c as f32);
+        // One that is not constant, else all were marked.
+        channels[[0, 39, 39]] = 1.0;
         let order: Vec<usize> = (1..=18).rev().collect();
         let colours = Colormap::Gray.colours(Range { low: 0.0, high: 17.0 });
         let page = grid(channels.view(), &order, &colours);

@@ -11,6 +11,7 @@ use crate::about::About;
 use crate::bundle::Input;
 use crate::colormap::Colours;
 use crate::digest;
+use crate::engine::Reduce;
 use crate::error::Error;
 use crate::input;
 use crate::manifest::{Fold, Image, Manifest, Picture};
@@ -21,7 +22,7 @@ use crate::picture::legend::Caption;
 use crate::picture::sheet::Cell;
 use crate::picture::{Rgb, View, heat, legend, overlay, png};
 use crate::plan::Plan;
-use crate::reduction;
+use crate::reduction::{self, Reduction};
 use crate::scale::{Range, Scale};
 use crate::spool::Spool;
 
@@ -88,7 +89,17 @@ impl Draw<'_> {
     pub fn coloured(&self, look: &Look, map: &Array2<f32>, size: (usize, usize)) -> Coloured {
         let own = map.iter().copied();
         let range = self.ranges.of((look.fold, look.b), Kind::Map, own);
-        self.in_colours(map, self.colours(range), maps::flags(map.view()), size)
+        self.in_colours(map, self.colours(range), self.flags(look, map), size)
+    }
+
+    /// What is to be said of a layer's map, or of the folds' mean of it.
+    pub fn flags(&self, look: &Look, map: &Array2<f32>) -> Vec<Flag> {
+        match self.plan.reduce {
+            Reduction::Whole(Reduce::Std) | Reduction::Pca if look.layer.is_spatial() => {
+                maps::flags_of_differences(map.view())
+            }
+            _ => maps::flags(map.view()),
+        }
     }
 
     /// The colours for a range, which stays as it is if the user has fixed it.
@@ -136,9 +147,7 @@ impl Draw<'_> {
         let heat = grid::grid(channels.view(), order.as_ref().unwrap_or(&own), &colours);
         let flat = channels.view().into_shape_with_order((1, channels.len()));
         let flat = flat.map(|flat| flat.to_owned()).unwrap_or_default();
-        let mut flags = maps::flags(flat.view());
-        // Dead channels are the rule; only what is no number is worth a word.
-        flags.retain(|flag| flag.is_no_number());
+        let flags = maps::flags_of_channels(channels.view());
         let drawn = Coloured { colours, heat, flags };
         let mut entry = self.entry(look, &look.parts[0], &flat, &drawn);
         entry.file = self.file(look, 0, ".grid", "png");

@@ -15,7 +15,7 @@ use crate::colormap::Colormap;
 use crate::error::Error;
 use crate::input;
 use crate::manifest::{Agreement, Consensus, Drawn, Flagged, Sheet};
-use crate::maps::{self, Flag};
+use crate::maps;
 use crate::picture::{Rgb, Size, sheet};
 use crate::reduction::Reduction;
 use crate::scale::Range;
@@ -97,7 +97,7 @@ fn one_consensus(
         looks.iter().map(|look| look.parts[0].map(draw.spool)).collect::<Result<Vec<_>, _>>()?;
     let (mean, std) = mean_and_deviation(&maps);
     let prefix = &draw.plan.images[image].prefix;
-    let mean = (format!("{prefix}mean_{b}.png"), averaged(draw, b, &mean));
+    let mean = (format!("{prefix}mean_{b}.png"), averaged(draw, looks[0], &mean));
     let std = (format!("{prefix}std_{b}.png"), deviation(draw, &std));
     let drawn = |(file, coloured): &(String, Coloured)| Drawn {
         file: file.clone(),
@@ -127,10 +127,10 @@ fn one_consensus(
 }
 
 /// Where the folds share a scale, their mean is on it, too.
-fn averaged(draw: &Draw<'_>, b: usize, map: &Array2<f32>) -> Coloured {
-    let range = draw.ranges.of((ALL_FOLDS, b), Kind::Map, map.iter().copied());
+fn averaged(draw: &Draw<'_>, look: &Look, map: &Array2<f32>) -> Coloured {
+    let range = draw.ranges.of((ALL_FOLDS, look.b), Kind::Map, map.iter().copied());
     let colours = draw.colours(range);
-    draw.in_colours(map, colours, maps::flags(map.view()), draw.size(map))
+    draw.in_colours(map, colours, draw.flags(look, map), draw.size(map))
 }
 
 fn deviation(draw: &Draw<'_>, map: &Array2<f32>) -> Coloured {
@@ -140,13 +140,8 @@ fn deviation(draw: &Draw<'_>, map: &Array2<f32>) -> Coloured {
         other => other,
     };
     let colours = colormap.colours(Range::of(map.iter().copied(), draw.plan.clip));
-    let mut flags = maps::flags(map.view());
-    for flag in &mut flags {
-        // Folds that agree to the last bit are not dead.
-        if *flag == Flag::Dead {
-            *flag = Flag::Constant;
-        }
-    }
+    // Folds that agree to the last bit are not dead.
+    let flags = maps::flags_of_differences(map.view());
     draw.in_colours(map, colours, flags, draw.size(map))
 }
 
