@@ -58,7 +58,6 @@ impl About {
     /// where its image stands among others, so that the same image gives the same bytes
     /// in any company.
     pub fn with_picture(self, entry: &Picture) -> About {
-        let alone = |file: &String| file.rsplit('/').next().unwrap_or_default().to_owned();
         let picture = Picture {
             file: alone(&entry.file),
             raw: entry.raw.as_ref().map(alone),
@@ -72,12 +71,14 @@ impl About {
 
     /// With the manifest's entry of a picture of all folds; see [`About::with_picture`].
     pub fn with_consensus(self, entry: &Consensus) -> About {
-        let alone = |drawn: &Drawn| Drawn {
-            file: drawn.file.rsplit('/').next().unwrap_or_default().to_owned(),
+        let without_company = |drawn: &Drawn| Drawn {
+            file: alone(&drawn.file),
+            raw: drawn.raw.as_ref().map(alone),
             sha256: String::new(),
+            raw_sha256: None,
             ..drawn.clone()
         };
-        let (mean, std) = (alone(&entry.mean), alone(&entry.std));
+        let (mean, std) = (without_company(&entry.mean), without_company(&entry.std));
         About { consensus: Some(Consensus { image: 0, mean, std, ..entry.clone() }), ..self }
     }
 
@@ -85,4 +86,9 @@ impl About {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// A file's name without its folder.
+fn alone(file: impl AsRef<str>) -> String {
+    file.as_ref().rsplit('/').next().unwrap_or_default().to_owned()
 }

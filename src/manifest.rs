@@ -316,6 +316,12 @@ pub struct Drawn {
     /// That file's SHA-256, in hexadecimal; empty inside of the file itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sha256: String,
+    /// The map itself as a NumPy file (f32, height x width), if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// The SHA-256 of the NumPy file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_sha256: Option<String>,
     /// The colour map.
     pub colormap: Colormap,
     /// The value at the low end of the colour map.
@@ -336,10 +342,11 @@ pub struct Agreement {
     pub layer: String,
     /// The folds' numbers: the rows and columns of `spearman`.
     pub folds: Vec<usize>,
-    /// Spearman's rank correlation of the folds' maps, mean over the images; null where
-    /// a map is constant or holds what is no number.
+    /// Spearman's rank correlation of the folds' maps over the positions that are numbers
+    /// in both, mean over the images; null where a map is constant.
     pub spearman: Vec<Vec<Option<f64>>>,
-    /// The fold that agrees least with the others, if there are three or more.
+    /// The fold that agrees least with the others, if there are three or more and no two
+    /// are equally odd. One that is constant where others are not is the odd one.
     pub odd_one_out: Option<usize>,
 }
 
@@ -411,8 +418,9 @@ impl Manifest {
         let raw = self.pictures.iter().filter_map(|picture| picture.raw.clone());
         let files = self.pictures.iter().map(|picture| picture.file.clone());
         let sheets = self.sheets.iter().map(|sheet| sheet.file.clone());
+        let drawn = self.consensus.iter().flat_map(|consensus| [&consensus.mean, &consensus.std]);
         let consensus =
-            self.consensus.iter().flat_map(|c| [c.mean.file.clone(), c.std.file.clone()]);
+            drawn.flat_map(|drawn| [Some(drawn.file.clone()), drawn.raw.clone()]).flatten();
         files.chain(raw).chain(sheets).chain(consensus).chain([self.file_name()]).collect()
     }
 

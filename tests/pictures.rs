@@ -521,6 +521,40 @@ fn the_consensus_is_drawn_and_the_odd_fold_named() {
     assert!((manifest.consensus[0].std.high - high * (14.0_f32 / 9.0).sqrt()).abs() < 1e-5);
 }
 
+#[test]
+fn a_fold_that_shows_nothing_is_the_odd_one_and_equal_folds_are_not() {
+    for value in [0.3, f32::NAN] {
+        let place = Place::new();
+        place.render(&wrong(value), "--folds 3 --consensus ^cat.png").expect("pictures");
+        let odd: Vec<_> = place.manifest().agreement.iter().map(|a| a.odd_one_out).collect();
+        assert_eq!(odd, [None, Some(2), None]);
+    }
+}
+
+#[test]
+fn the_consensus_can_be_had_as_numbers() {
+    let place = Place::new();
+    place.image("dog.png", 90);
+    let engine = gained([1.0, 2.0, -1.0]);
+    place.render(&engine, "--folds 3 --consensus --raw ^cat.png ^dog.png").expect("pictures");
+    let manifest = place.manifest();
+    let map = |name: &str| -> Array2<f32> {
+        read_npy(place.path("out").join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let first = map("cat/1_2.npy");
+    let factors = [("mean", 2.0 / 3.0), ("std", (14.0_f32 / 9.0).sqrt())];
+    let drawn = [&manifest.consensus[1].mean, &manifest.consensus[1].std];
+    for ((what, factor), drawn) in factors.into_iter().zip(drawn) {
+        let name = format!("cat/{what}_2.npy");
+        assert_eq!((drawn.raw.as_ref(), manifest.files().contains(&name)), (Some(&name), true));
+        let bytes = fs::read(place.path("out").join(&name)).expect("a file");
+        assert_eq!(drawn.raw_sha256, Some(actviz::digest::of_bytes(&bytes)));
+        assert_close(&map(&name), &first.mapv(|v| f64::from(v * factor)), 1e-6);
+    }
+    let inside = place.about("cat/mean_2.png").consensus.expect("an entry").mean;
+    assert_eq!((inside.raw.as_deref(), inside.raw_sha256), (Some("mean_2.npy"), None));
+}
+
 // ---------------------------------------------------------------- files
 
 #[test]

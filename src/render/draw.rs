@@ -52,13 +52,7 @@ impl Draw<'_> {
         let mut pictures = Vec::new();
         for part in &look.parts {
             let map = part.map(self.spool)?;
-            let mut raw = None;
-            if self.plan.raw {
-                let name = self.file(look, part.rank, "", "npy");
-                let bytes = npy(&map).map_err(|e| self.unwritable(&name, &e))?;
-                self.folder.write(&name, &bytes)?;
-                raw = Some((name, digest::of_bytes(&bytes)));
-            }
+            let raw = self.raw(self.file(look, part.rank, "", "npy"), &map)?;
             for view in &self.plan.views {
                 let (suffix, drawn) = match view {
                     View::Heat => ("", self.coloured(look, &map, self.size(&map))),
@@ -83,6 +77,16 @@ impl Draw<'_> {
             pictures.push(self.grid(look, &channels)?);
         }
         Ok(pictures)
+    }
+
+    /// Writes a map's numbers, if that is wanted; gives the file's name and SHA-256.
+    pub fn raw(&self, name: String, map: &Array2<f32>) -> Result<Option<(String, String)>, Error> {
+        if !self.plan.raw {
+            return Ok(None);
+        }
+        let bytes = npy(map).map_err(|e| self.unwritable(&name, &e))?;
+        self.folder.write(&name, &bytes)?;
+        Ok(Some((name, digest::of_bytes(&bytes))))
     }
 
     /// The heatmap of a map and its colours.

@@ -97,19 +97,24 @@ fn one_consensus(
         looks.iter().map(|look| look.parts[0].map(draw.spool)).collect::<Result<Vec<_>, _>>()?;
     let (mean, std) = mean_and_deviation(&maps);
     let prefix = &draw.plan.images[image].prefix;
-    let mean = (format!("{prefix}mean_{b}.png"), averaged(draw, looks[0], &mean));
-    let std = (format!("{prefix}std_{b}.png"), deviation(draw, &std));
-    let drawn = |(file, coloured): &(String, Coloured)| Drawn {
-        file: file.clone(),
-        sha256: String::new(),
-        colormap: coloured.colours.colormap,
-        low: coloured.colours.range.low,
-        high: coloured.colours.range.high,
-        flags: coloured.flags.clone(),
+    let drawn = |what: &str, map: &Array2<f32>, coloured: &Coloured| -> Result<Drawn, Error> {
+        let (raw, raw_sha256) = draw.raw(format!("{prefix}{what}_{b}.npy"), map)?.unzip();
+        Ok(Drawn {
+            file: format!("{prefix}{what}_{b}.png"),
+            sha256: String::new(),
+            raw,
+            raw_sha256,
+            colormap: coloured.colours.colormap,
+            low: coloured.colours.range.low,
+            high: coloured.colours.range.high,
+            flags: coloured.flags.clone(),
+        })
     };
+    let pictures = (averaged(draw, looks[0], &mean), deviation(draw, &std));
+    let mean = drawn("mean", &mean, &pictures.0)?;
+    let std = drawn("std", &std, &pictures.1)?;
     let layer = looks[0].layer.name.clone();
-    let mut entry =
-        Consensus { image, b, layer: layer.clone(), mean: drawn(&mean), std: drawn(&std) };
+    let mut entry = Consensus { image, b, layer: layer.clone(), mean, std };
     let folds: Vec<_> = draw
         .run
         .folds
@@ -118,10 +123,10 @@ fn one_consensus(
         .cloned()
         .collect();
     let about = About::new(draw.run, &folds, draw.image(image)).with_consensus(&entry);
-    let own = [("mean", &mean, &mut entry.mean), ("deviation", &std, &mut entry.std)];
-    for (what, (file, coloured), drawn) in own {
+    let own = [("mean", &pictures.0, &mut entry.mean), ("deviation", &pictures.1, &mut entry.std)];
+    for (what, coloured, drawn) in own {
         let note = format!("{what} over {} folds", folds.len());
-        drawn.sha256 = draw.save(file, &about, coloured, (&layer, &note))?;
+        drawn.sha256 = draw.save(&drawn.file, &about, coloured, (&layer, &note))?;
     }
     Ok(entry)
 }
