@@ -25,7 +25,7 @@ pub enum Layout {
         /// Tokens before the grid: 0 or 1.
         skip: usize,
     },
-    /// Anything else: a vector, a sequence. Listed, and drawn only if asked for.
+    /// Anything else: a vector, a sequence, a map of one position. Listed, and drawn only if asked for.
     Flat,
 }
 

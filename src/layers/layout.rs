@@ -16,19 +16,27 @@ pub enum Order {
 
 impl Layout {
     /// How one image's tensor of this shape (without the batch) is to be read, in a
-    /// network whose input is `height` x `width` pixels.
-    pub fn of(shape: &[usize], order: Order, (height, width): (usize, usize)) -> Layout {
+    /// network whose input is `height` x `width` pixels. A map of one position is no
+    /// picture, and one of none is not either.
+    pub fn of(shape: &[usize], order: Order, input: (usize, usize)) -> Layout {
+        let layout = Layout::of_any_size(shape, order, input);
+        match layout.picture_shape(shape)[..] {
+            [_, height, width] if height * width > 1 => layout,
+            _ => Layout::Flat,
+        }
+    }
+
+    fn of_any_size(shape: &[usize], order: Order, input: (usize, usize)) -> Layout {
         match (shape, order) {
             ([_, _, _], Order::First) => Layout::ChannelsFirst,
-            (&[h, w, _], Order::Last) if is_scaled((h, w), (height, width)) => Layout::ChannelsLast,
-            (&[_, h, w], Order::Unknown) if is_scaled((h, w), (height, width)) => {
-                Layout::ChannelsFirst
+            (&[h, w, _], Order::Last) if is_scaled((h, w), input) => Layout::ChannelsLast,
+            (&[_, h, w], Order::Unknown) if is_scaled((h, w), input) => Layout::ChannelsFirst,
+            (&[h, w, _], Order::Unknown) if is_scaled((h, w), input) => Layout::ChannelsLast,
+            // Only a linear layer or the like tells tokens from (N, C, L) and (N, H, W), and
+            // of the last it may have been one along W.
+            (&[tokens, channels], Order::Last) if !is_scaled((tokens, channels), input) => {
+                token_grid(tokens, input)
             }
-            (&[h, w, _], Order::Unknown) if is_scaled((h, w), (height, width)) => {
-                Layout::ChannelsLast
-            }
-            // (N, C, L) of a convolution along one dimension is no token grid.
-            (&[tokens, _], Order::Unknown | Order::Last) => token_grid(tokens),
             _ => Layout::Flat,
         }
     }
@@ -68,12 +76,13 @@ fn is_scaled((h, w): (usize, usize), (height, width): (usize, usize)) -> bool {
     (h as f64 - expected).abs() <= f64::max(1.0, 0.1 * expected)
 }
 
-/// A square grid of more than one token, with or without a class token before it.
-fn token_grid(tokens: usize) -> Layout {
+/// A square grid of more than one token, with or without a class token before it. Only a
+/// square input gives one.
+fn token_grid(tokens: usize, input: (usize, usize)) -> Layout {
     for skip in [0, 1] {
         let grid = tokens.saturating_sub(skip);
         let side = grid.isqrt();
-        if side > 1 && side * side == grid {
+        if side > 1 && side * side == grid && is_scaled((side, side), input) {
             return Layout::Tokens { side, skip };
         }
     }
@@ -90,7 +99,16 @@ mod tests {
     fn what_a_convolution_gives_is_a_picture_of_any_size() {
         assert_eq!(Layout::of(&[64, 112, 112], Order::First, INPUT), Layout::ChannelsFirst);
         assert_eq!(Layout::of(&[512, 3, 9], Order::First, INPUT), Layout::ChannelsFirst);
-        assert_eq!(Layout::of(&[32, 1, 1], Order::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[32, 1, 2], Order::First, INPUT), Layout::ChannelsFirst);
+    }
+
+    #[test]
+    fn one_position_is_no_picture_and_none_is_not_either() {
+        for order in [Order::First, Order::Last, Order::Unknown] {
+            assert_eq!(Layout::of(&[32, 1, 1], order, INPUT), Layout::Flat);
+            assert_eq!(Layout::of(&[32, 0, 4], order, INPUT), Layout::Flat);
+        }
+        assert_eq!(Layout::of(&[1, 1, 32], Order::Last, INPUT), Layout::Flat);
     }
 
     #[test]
@@ -119,11 +137,28 @@ mod tests {
     fn square_numbers_of_tokens_are_pictures_with_or_without_a_class_token() {
         let tokens = |side, skip| Layout::Tokens { side, skip };
         assert_eq!(Layout::of(&[196, 3072], Order::Last, INPUT), tokens(14, 0));
-        assert_eq!(Layout::of(&[197, 3072], Order::Unknown, INPUT), tokens(14, 1));
+        assert_eq!(Layout::of(&[197, 3072], Order::Last, INPUT), tokens(14, 1));
         assert_eq!(tokens(14, 1).picture_shape(&[197, 3072]), [3072, 14, 14]);
         assert_eq!(Layout::of(&[195, 3072], Order::Last, INPUT), Layout::Flat);
         assert_eq!(Layout::of(&[2, 64], Order::Last, INPUT), Layout::Flat);
         assert_eq!(Layout::of(&[16, 64], Order::First, INPUT), Layout::Flat);
+    }
+
+    #[test]
+    fn what_may_be_a_sequence_or_a_map_is_not_taken_for_tokens() {
+        let no_picture = [
+            // relu(x.sum(1)), and the same after a linear layer along the width.
+            ([64, 64], Order::Unknown, (64, 64)),
+            ([64, 64], Order::Last, (64, 64)),
+            // relu(conv(x).flatten(2))
+            ([16, 64], Order::Unknown, (64, 64)),
+            ([16, 64], Order::Unknown, (16, 16)),
+            // 14 x 20 patches are no square; a square number of something else is none.
+            ([256, 192], Order::Last, (224, 320)),
+        ];
+        for (shape, order, input) in no_picture {
+            assert_eq!(Layout::of(&shape, order, input), Layout::Flat, "{shape:?} {order:?}");
+        }
     }
 
     #[test]
