@@ -121,10 +121,6 @@ impl Reduction {
             map: channels.index_axis(Axis(0), channel - 1).to_owned(),
         };
         match self {
-            // What the device reduced comes as one channel: its mean is itself.
-            Reduction::Whole(_) if channels.len_of(Axis(0)) == 1 => {
-                whole(channels.index_axis(Axis(0), 0).to_owned())
-            }
             Reduction::Whole(reduce) => whole(maps::reduce(channels, reduce)),
             Reduction::Pca => whole(first_component(channels)),
             Reduction::Channel(channel) => vec![one(0, channel)],

@@ -386,6 +386,26 @@ fn pca_and_deviation_have_the_layers_own_size() {
     }
 }
 
+#[test]
+fn a_map_is_the_same_with_and_without_a_grid_beside_it() {
+    for how in ["mean", "max", "l2", "std", "pca"] {
+        let place = Place::new();
+        // One channel, all of it below zero; and a vector, of which nothing is reduced.
+        let engine =
+            FakeEngine(|_: &Path| Ok(FakeNetwork { shift: -5.0, ..FakeNetwork::default() }));
+        let maps = |view: &str| {
+            let flags = format!("--folds 1 --layers 1,4 --reduce {how} --raw --force {view}");
+            place.render(&engine, &format!("{flags} ^cat.png")).expect("pictures");
+            let map = |name: &str| -> Array2<f32> {
+                read_npy(place.path("out").join(name)).expect("a map")
+            };
+            [map("1_1.npy"), map("1_2.npy")]
+        };
+        assert_eq!(maps("--view heat"), maps("--view heat,grid"), "{how}");
+        assert_eq!(maps("--view heat")[1], Array2::<f32>::ones((2, 2)), "{how}");
+    }
+}
+
 // ---------------------------------------------------------------- marks
 
 /// Fold 2 goes wrong in its second layer.

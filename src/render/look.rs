@@ -79,7 +79,19 @@ impl Look {
             channel,
             map: Held::Here(map.insert_axis(Axis(0))),
         };
-        let parts = reduce.apply(given.view()).into_iter().map(seen).collect();
+        // What is no picture is not reduced, and what the device has reduced not again.
+        let is_map = match reduce {
+            Reduction::Whole(_) => !keep_channels || !layer.is_spatial(),
+            Reduction::Pca => !layer.is_spatial(),
+            Reduction::Channel(_) | Reduction::Top(_) => false,
+        };
+        let parts = if is_map {
+            let map = given.index_axis(Axis(0), 0).to_owned();
+            vec![Part { rank: 0, channel: None, map }]
+        } else {
+            reduce.apply(given.view())
+        };
+        let parts = parts.into_iter().map(seen).collect();
         let channels = keep_channels.then_some(Held::Here(given));
         Look { image, fold, b, layer: layer.clone(), parts, channels }
     }
