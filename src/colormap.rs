@@ -26,7 +26,7 @@ use crate::scale::Range;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Colormap {
-    /// Chosen by the data: viridis, or blue-red where values are below zero.
+    /// Viridis, or blue-red where values are below zero or might be.
     #[default]
     Auto,
     /// Dark blue to yellow.
@@ -58,6 +58,15 @@ pub struct Colours {
 }
 
 impl Colormap {
+    /// The map for values that can be below zero or cannot: [`Colormap::Auto`] is then the
+    /// same for all pictures of them, whether or not any value is.
+    pub fn of(self, is_signed: bool) -> Colormap {
+        match self {
+            Colormap::Auto if is_signed => Colormap::BlueRed,
+            other => other,
+        }
+    }
+
     /// The colours for values whose range was found in the data; it is widened where a
     /// diverging map wants zero in its middle.
     pub fn colours(self, range: Range) -> Colours {

@@ -48,11 +48,38 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Whether its activation function can give values below zero.
+    pub fn is_signed(&self) -> bool {
+        SIGNED.contains(&self.operator.as_str())
+    }
+
     /// Whether the layer has a picture: height and width.
     pub fn is_spatial(&self) -> bool {
         self.layout != Layout::Flat
     }
 }
+
+/// The activation functions that give values below zero, whatever they gave so far.
+const SIGNED: [&str; 18] = [
+    "celu",
+    "elu",
+    "gelu",
+    "hardshrink",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "rrelu",
+    "selu",
+    "silu",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+];
 
 /// Checks that two folds, each with its number, have the same layers.
 ///

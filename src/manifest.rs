@@ -155,7 +155,7 @@ pub struct Options {
     /// In which numbers the network computed.
     #[serde(default)]
     pub precision: Precision,
-    /// The colour map as asked for; `auto` was chosen by the data, picture by picture.
+    /// The colour map as asked for; `auto` was chosen by the activation function and the data.
     pub colormap: Colormap,
     /// How maps were brought to the pictures' size.
     pub interpolation: Interpolation,

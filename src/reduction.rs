@@ -89,6 +89,16 @@ impl Reduction {
         }
     }
 
+    /// Whether a map can have values below zero, of a layer that can or cannot.
+    pub fn is_signed(self, layer: &Layer) -> bool {
+        match self {
+            _ if !layer.is_spatial() => layer.is_signed(),
+            Reduction::Whole(Reduce::L2 | Reduce::Std) => false,
+            Reduction::Pca => true,
+            _ => layer.is_signed(),
+        }
+    }
+
     /// What to ask of the network.
     pub fn take(self) -> Take {
         match self {
@@ -285,6 +295,24 @@ mod tests {
                 assert!((found - norm * (own - mean)).abs() < 1e-4, "{found}");
             }
         }
+    }
+
+    #[test]
+    fn a_map_can_be_below_zero_if_its_layer_can_and_the_reduction_keeps_it() {
+        let layer = |operator: &str| Layer {
+            name: operator.to_owned(),
+            operator: operator.to_owned(),
+            shape: vec![4, 8, 8],
+            layout: crate::layers::Layout::ChannelsFirst,
+            parameters: 0,
+        };
+        let signed = |how: &str, operator: &str| {
+            how.parse::<Reduction>().expect(how).is_signed(&layer(operator))
+        };
+        for how in ["mean", "max", "channel:2", "top:3"] {
+            assert!(signed(how, "gelu") && !signed(how, "relu"), "{how}");
+        }
+        assert!(!signed("l2", "gelu") && !signed("std", "gelu") && signed("pca", "relu"));
     }
 
     #[test]

@@ -266,6 +266,27 @@ fn signed_layers_get_a_diverging_map_with_zero_in_the_middle() {
     assert_eq!(manifest.pictures[0].colormap, Colormap::Viridis);
 }
 
+#[test]
+fn a_signed_layer_has_the_same_colours_in_every_fold() {
+    let place = Place::new();
+    let engine = FakeEngine(|file: &Path| {
+        let shift = if file.ends_with("fold_1.pt") { -0.3 } else { 0.0 };
+        Ok(FakeNetwork { operators: vec!["gelu"], shift, ..FakeNetwork::default() })
+    });
+    let render = |flags: &str| {
+        let flags = format!("--folds 2 --view heat,grid --consensus --force {flags} ^cat.png");
+        place.render(&engine, &flags).expect("pictures");
+        let manifest = place.manifest();
+        let maps: Vec<Colormap> = manifest.pictures.iter().map(|p| p.colormap).collect();
+        (maps, manifest.consensus[0].mean.colormap)
+    };
+    assert_eq!(render(""), (vec![Colormap::BlueRed; 4], Colormap::BlueRed));
+    let (viridis, blue_red) = (Colormap::Viridis, Colormap::BlueRed);
+    // No norm is below zero; the channels in the grids can be.
+    assert_eq!(render("--reduce l2"), (vec![viridis, blue_red, viridis, blue_red], viridis));
+    assert_eq!(render("--colormap magma").0, [Colormap::Magma; 4]);
+}
+
 // ---------------------------------------------------------------- views
 
 #[test]

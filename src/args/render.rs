@@ -96,7 +96,7 @@ pub struct RenderArgs {
     #[arg(long)]
     pub consensus: bool,
     /// The colours; auto takes viridis, or blue-red with zero in the middle where
-    /// values are below zero
+    /// values are below zero or can be (gelu, silu, tanh ...)
     #[arg(long, value_name = "NAME", default_value_t, value_parser = one_of::<Colormap>())]
     pub colormap: Colormap,
     /// The pictures' size: input (the network's input), native (the layer's own

@@ -93,7 +93,8 @@ impl Draw<'_> {
     pub fn coloured(&self, look: &Look, map: &Array2<f32>, size: (usize, usize)) -> Coloured {
         let own = map.iter().copied();
         let range = self.ranges.of((look.fold, look.b), Kind::Map, own);
-        self.in_colours(map, self.colours(range), self.flags(look, map), size)
+        let colours = self.colours(range, self.plan.reduce.is_signed(&look.layer));
+        self.in_colours(map, colours, self.flags(look, map), size)
     }
 
     /// What is to be said of a layer's map, or of the folds' mean of it.
@@ -106,11 +107,13 @@ impl Draw<'_> {
         }
     }
 
-    /// The colours for a range, which stays as it is if the user has fixed it.
-    pub fn colours(&self, range: Range) -> Colours {
+    /// The colours for a range, which stays as it is if the user has fixed it, of values
+    /// that can be below zero or cannot.
+    pub fn colours(&self, range: Range, is_signed: bool) -> Colours {
+        let colormap = self.plan.colormap.of(is_signed);
         match self.plan.scale {
-            Scale::Fixed(_) => self.plan.colormap.colours_within(range),
-            _ => self.plan.colormap.colours(range),
+            Scale::Fixed(_) => colormap.colours_within(range),
+            _ => colormap.colours(range),
         }
     }
 
@@ -142,7 +145,8 @@ impl Draw<'_> {
 
     fn grid(&self, look: &Look, channels: &Array3<f32>) -> Result<Picture, Error> {
         let all = channels.iter().copied();
-        let colours = self.colours(self.ranges.of((look.fold, look.b), Kind::Grid, all));
+        let range = self.ranges.of((look.fold, look.b), Kind::Grid, all);
+        let colours = self.colours(range, look.layer.is_signed());
         let by_activity = self.plan.grid_order == Order::Activity;
         let aligned = self.orders.get(&(look.fold, look.b)).cloned();
         let order =

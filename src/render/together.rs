@@ -134,7 +134,7 @@ fn one_consensus(
 /// Where the folds share a scale, their mean is on it, too.
 fn averaged(draw: &Draw<'_>, look: &Look, map: &Array2<f32>) -> Coloured {
     let range = draw.ranges.of((ALL_FOLDS, look.b), Kind::Map, map.iter().copied());
-    let colours = draw.colours(range);
+    let colours = draw.colours(range, draw.plan.reduce.is_signed(&look.layer));
     draw.in_colours(map, colours, draw.flags(look, map), draw.size(map))
 }
 
