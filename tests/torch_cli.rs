@@ -361,7 +361,7 @@ fn a_preview_is_shown_in_a_terminal_and_waits_for_no_answer_of_it() {
     let place = Place::new();
     let binary = env!("CARGO_BIN_EXE_actviz");
     let line = format!("{binary} render --model cnn9 --fold 1 --preview --force");
-    for (term, blocks) in [("xterm-256color", true), ("dumb", false)] {
+    for (term, blocks) in [("xterm-256color", true), ("xterm-kitty", true), ("dumb", false)] {
         let mut terminal = Command::new("script");
         terminal.args(["--quiet", "--return", "--command", &line, "typescript"]);
         terminal.current_dir(place.0.path()).env("ACTVIZ_MODELS", checkout("models"));
