@@ -129,7 +129,12 @@ pub struct Model {
     pub layers: Vec<String>,
     /// The picture to draw if none is given.
     pub sample: Option<PathBuf>,
+    /// A fold without a file, though the other, after it, has one: both are left out.
+    pub gap: Option<(usize, usize)>,
 }
+
+/// How far behind a missing fold others are looked for.
+const FAR: usize = 100;
 
 /// One network's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +264,7 @@ impl Model {
             input: Some(description.input),
             layers: description.layers,
             sample: description.sample.map(|sample| tidy(&folder.join(sample))),
+            gap: None,
         })
     }
 
@@ -266,6 +272,7 @@ impl Model {
         let file = |fold: usize| PathBuf::from(pattern.replace(PLACE, &fold.to_string()));
         // Without a number, what is there counts: fold 1, 2, ... up to the first gap.
         let found = || (1..).take_while(|fold| file(*fold).is_file()).count();
+        let is_guessed = count.is_none() && only.is_empty();
         let count = count.unwrap_or_else(|| found().max(only.iter().copied().max().unwrap_or(0)));
         if count == 0 {
             return Err(Error::usage_hint(
@@ -274,7 +281,9 @@ impl Model {
             ));
         }
         let folds = (1..=count).map(|fold| FoldFile::new(fold, file(fold), None)).collect();
-        Ok(Model::bare(pattern, folds))
+        let after = is_guessed.then(|| (count + 2..count + FAR).find(|fold| file(*fold).is_file()));
+        let gap = after.flatten().map(|after| (count + 1, after));
+        Ok(Model { gap, ..Model::bare(pattern, folds) })
     }
 
     /// One file without `{fold}` serves all folds.
@@ -286,7 +295,8 @@ impl Model {
     }
 
     fn bare(name: &str, folds: Vec<FoldFile>) -> Model {
-        Model { name: name.to_owned(), folds, input: None, layers: Vec::new(), sample: None }
+        let (input, layers, sample, gap) = (None, Vec::new(), None, None);
+        Model { name: name.to_owned(), folds, input, layers, sample, gap }
     }
 }
 
@@ -450,7 +460,9 @@ mod tests {
     fn a_pattern_without_a_count_takes_the_folds_that_are_there() {
         let folder = files(&["fold_1.pt", "fold_2.pt", "fold_4.pt"]);
         let model = Model::find(&pattern(&folder), None, &[]).expect("two folds");
-        assert_eq!(numbers(&model), [1, 2]);
+        assert_eq!((numbers(&model), model.gap), (vec![1, 2], Some((3, 4))));
+        let model = Model::find(&pattern(&folder), Some(2), &[]).expect("two folds");
+        assert_eq!(model.gap, None);
     }
 
     #[test]

@@ -93,11 +93,35 @@ fn a_missing_fold_file_is_named() {
 
 #[test]
 fn folds_are_at_least_one() {
-    actviz()
-        .args(["layers", "--model", "x", "--folds", "0"])
-        .assert()
-        .code(2)
-        .stderr(contains("--folds 0"));
+    for command in ["layers", "render", "insights"] {
+        for count in ["0", "-1", "some"] {
+            actviz()
+                .args([command, "--model", "x", "--folds", count])
+                .assert()
+                .code(2)
+                .stderr(contains("folds are counted from 1").and(contains("-- -1").not()));
+        }
+    }
+}
+
+/// Whatever comes then: without libtorch, that nothing can be run.
+#[test]
+fn a_gap_in_a_pattern_s_folds_is_told() {
+    let place = folder();
+    for fold in [1, 2, 4] {
+        actviz::fake::write_archive(&place.path().join(format!("run_{fold}.pt")), None)
+            .expect("a file");
+    }
+    let told = |flags: &[&str]| {
+        let pattern = place.path().join("run_{fold}.pt");
+        let mut command = actviz();
+        command.arg("layers").arg("--model").arg(pattern).args(flags);
+        String::from_utf8(command.output().expect("an answer").stderr).expect("text")
+    };
+    assert!(told(&[]).contains("fold 3 has no file, and fold 4 has"), "{}", told(&[]));
+    // Who says how many there are, knows.
+    assert!(!told(&["--folds", "2"]).contains("fold 3"));
+    assert!(!told(&["--fold", "1"]).contains("fold 3"));
 }
 
 #[test]

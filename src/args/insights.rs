@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{InputArgs, RunArgs};
+use super::{InputArgs, RunArgs, count_of_folds};
 use crate::layers::Choice;
 
 /// `actviz insights`
@@ -27,7 +27,13 @@ pub struct InsightsArgs {
     #[arg(short, long, value_name = "NAME|DIR|FILE|PATTERN", required = true)]
     pub model: Vec<String>,
     /// How many folds there are; default: as many as are found
-    #[arg(short = 'k', long, value_name = "K")]
+    #[arg(
+        short = 'k',
+        long,
+        value_name = "K",
+        value_parser = count_of_folds,
+        allow_hyphen_values = true
+    )]
     pub folds: Option<usize>,
     /// Only these folds, e.g. 1,3
     #[arg(long, value_name = "A,..", value_delimiter = ',')]

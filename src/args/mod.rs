@@ -111,7 +111,13 @@ pub struct ModelArgs {
     #[arg(short, long, value_name = "NAME|DIR|FILE|PATTERN")]
     pub model: String,
     /// How many folds there are; default: as many as are found
-    #[arg(short = 'k', long, value_name = "K")]
+    #[arg(
+        short = 'k',
+        long,
+        value_name = "K",
+        value_parser = count_of_folds,
+        allow_hyphen_values = true
+    )]
     pub folds: Option<usize>,
     /// Only these folds, e.g. 1,3
     #[arg(long, value_name = "A,..", value_delimiter = ',')]
@@ -299,6 +305,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err("it is a whole number from 1".to_owned()),
         Ok(number) => Ok(number),
     }
+}
+
+fn count_of_folds(text: &str) -> Result<usize, String> {
+    at_least_one(text).map_err(|_| "folds are counted from 1: --folds 1 or more".to_owned())
 }
 
 /// 1024 a step: `20K`, `500M`, `16G`, or plain bytes.

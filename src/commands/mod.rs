@@ -48,6 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
+            warn_of_gap(&plan.model, &talk);
             if plan.deterministic && !deterministic::is_pinned() {
                 return Ok(deterministic::run_pinned()?);
             }
@@ -60,6 +61,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
+            warn_of_gap(&model, &talk);
             let isolation = Isolation::of(&args.run, std::slice::from_ref(&model), &talk)?;
             let _made = confine(&args.run, model.needs(), isolation.as_ref(), &talk)?;
             let engine = engine(&args.run, Precision::F32, isolation)?;
@@ -74,6 +76,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Insights(args) => {
             let find = |name: &String| Model::find(name, args.folds, &args.fold);
             let models = args.model.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+            models.iter().for_each(|model| warn_of_gap(model, &talk));
             let isolation = Isolation::of(&args.run, &models, &talk)?;
             let engine = engine(&args.run, Precision::F32, isolation)?;
             insights::run(&args, engine.as_ref(), &talk, stdout)
@@ -85,6 +88,17 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::RunNetwork(_) => Err(without_libtorch().into()),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
+    }
+}
+
+/// Without --folds, a pattern's folds end before the first that has no file.
+fn warn_of_gap(model: &Model, talk: &Talk) {
+    if let Some((missing, there)) = model.gap {
+        talk.warn(format!(
+            "{}: fold {missing} has no file, and fold {there} has: only the folds before {missing} \
+             are looked at; --fold A,B chooses others",
+            model.name
+        ));
     }
 }
 
