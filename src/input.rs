@@ -27,7 +27,8 @@ pub struct Prepared {
 
 /// Reads a picture, turns it as its EXIF data says, puts it on white where it is
 /// transparent, and brings it to the input's size with an antialiased triangle
-/// filter (the same as PIL's BILINEAR). Of an animation, the first picture.
+/// filter (that of PIL's BILINEAR, which rounds otherwise: about one value in twenty differs
+/// by one of 255 levels). Of an animation, the first picture.
 ///
 /// # Errors
 /// [`Error::Picture`] if it is none, has no pixels, or more than [`Limits`] allow;

@@ -103,6 +103,22 @@ fn a_file_that_claims_billions_of_pixels_is_refused_before_it_is_decoded() {
 }
 
 #[test]
+fn a_picture_without_pixels_is_told_as_such_whatever_its_kind() {
+    let place = tempfile::tempdir().unwrap();
+    let bmp = [b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".as_slice(), &[0; 36]].concat();
+    let gif = [b"GIF89a".as_slice(), &[0; 7], b";"].concat();
+    for (name, bytes) in [("none.bmp", bmp), ("none.gif", gif)] {
+        fs::write(place.path().join(name), bytes).unwrap();
+        let words = refused(&place.path().join(name), Limits::default());
+        assert!(words.ends_with("the picture has no pixels"), "{words}");
+    }
+    for (width, height) in [(0, 0), (0, 5), (5, 0)] {
+        let words = refused(&bomb(place.path(), width, height), Limits::default());
+        assert!(words.ends_with("the picture has no pixels"), "{words}");
+    }
+}
+
+#[test]
 fn the_limits_are_the_user_s() {
     let (width, height) = (24, 16);
     let exactly = Limits { pixels: width * height, ..Limits::default() };

@@ -51,7 +51,10 @@ pub(super) fn read(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// Why not, in words: it is no picture, has no pixels, or more than the limits allow.
 pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage, String> {
-    let unreadable = |error: image::ImageError| format!("not a readable picture: {error}");
+    let unreadable = |error: image::ImageError| match has_no_pixels(bytes) {
+        true => "the picture has no pixels".to_owned(),
+        false => format!("not a readable picture: {error}"),
+    };
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let reader = reader.map_err(|error| unreadable(error.into()))?;
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
@@ -77,4 +80,17 @@ pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage, String> {
         picture.apply_orientation(orientation);
     }
     Ok(picture)
+}
+
+/// Whether a PNG, GIF or BMP says that it is 0 pixels wide or high: the decoders have words
+/// of their own for it.
+fn has_no_pixels(bytes: &[u8]) -> bool {
+    let zero =
+        |at: std::ops::Range<usize>| bytes.get(at).is_some_and(|b| b.iter().all(|b| *b == 0));
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => zero(16..20) || zero(20..24),
+        [b'G', b'I', b'F', ..] => zero(6..8) || zero(8..10),
+        [b'B', b'M', ..] => zero(18..22) || zero(22..26),
+        _ => false,
+    }
 }
