@@ -243,7 +243,7 @@ pub struct Picture {
     pub height: usize,
     /// The map's width: the layer's own resolution.
     pub width: usize,
-    /// How the channels became one map.
+    /// How the channels became one map; `none` for a grid, which shows all of them.
     pub reduce: String,
     /// The colour map, never `auto`.
     #[serde(default)]

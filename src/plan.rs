@@ -3,7 +3,7 @@
 //! The one place that holds flags against this machine. When a [`Plan`] exists,
 //! every path is decided and every clash found; nothing has been written yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::args::{InputArgs, RenderArgs};
@@ -193,6 +193,13 @@ impl Plan {
             return Err(Error::usage(format!("{} is a file, not a folder", args.out.display())));
         }
         let views = views(args)?;
+        if args.consensus && model.folds.len() < 2 {
+            return Err(Error::usage_hint(
+                "--consensus shows what several folds have in common, and there is one",
+                "leave it out, or take more folds with --folds K or --fold A,B",
+            ));
+        }
+        let files = each_once(files);
         let listed = files.len();
         let images = name_images(files, &args.out)?;
         let (images, shard) = match shard(args)? {
@@ -479,6 +486,17 @@ impl Input {
     }
 }
 
+/// The files in order, without those that were named before: by a folder and a glob, say.
+/// A link of another name gets pictures of its own.
+fn each_once(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    let mut is_new = |path: &PathBuf| {
+        let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
+        seen.insert((whole, path.file_name().map(ToOwned::to_owned)))
+    };
+    files.into_iter().filter(|path| is_new(path)).collect()
+}
+
 /// One image stands in the output folder itself, several in a folder each.
 fn name_images(files: Vec<PathBuf>, out: &Path) -> Result<Vec<PlannedImage>, Error> {
     let single = files.len() == 1;
@@ -537,6 +555,23 @@ mod tests {
     fn two_images_with_one_name_are_both_named_in_the_error() {
         let error = named(&["a/cat.png", "b/cat.jpg"]).expect_err("a clash").to_string();
         assert!(error.contains("a/cat.png") && error.contains("b/cat.jpg"), "{error}");
+    }
+
+    #[test]
+    fn an_image_that_is_given_twice_is_taken_once() {
+        let place = tempfile::tempdir().expect("a folder");
+        let file = place.path().join("cat.png");
+        std::fs::write(&file, b"").expect("a file");
+        let other = place.path().join("..").join(place.path().file_name().expect("a name"));
+        let mut files = vec![file.clone(), other.join("cat.png"), "gone.png".into()];
+        files.push("gone.png".into());
+        assert_eq!(each_once(files), [file.clone(), "gone.png".into()]);
+        #[cfg(unix)]
+        {
+            let link = place.path().join("kitten.png");
+            std::os::unix::fs::symlink(&file, &link).expect("a link");
+            assert_eq!(each_once(vec![file.clone(), link.clone()]), [file, link]);
+        }
     }
 
     #[test]

@@ -321,6 +321,8 @@ fn grids_put_the_most_active_channel_first_on_request() {
     let engine = many_channels();
     place.render(&engine, "--folds 1 --view grid ^cat.png").expect("pictures");
     assert_eq!(place.manifest().pictures[0].order, None);
+    // Nothing is reduced where every channel is shown.
+    assert_eq!(place.manifest().pictures[0].reduce, "none");
     let own = place.picture("1_1.grid.png");
     place
         .render(&engine, "--folds 1 --view grid --grid-order activity --force ^cat.png")
@@ -560,6 +562,15 @@ fn the_consensus_is_drawn_and_the_odd_fold_named() {
     let high = by_file(&manifest)["1_1.png"].high;
     assert!((manifest.consensus[0].mean.high - high * 2.0 / 3.0).abs() < 1e-5);
     assert!((manifest.consensus[0].std.high - high * (14.0_f32 / 9.0).sqrt()).abs() < 1e-5);
+}
+
+#[test]
+fn one_fold_has_no_consensus() {
+    let place = Place::new();
+    for folds in ["--folds 1", "--folds 3 --fold 2"] {
+        let error = place.render(&plain(), &format!("{folds} --consensus ^cat.png"));
+        assert!(error.expect_err("one fold").to_string().contains("--consensus"));
+    }
 }
 
 #[test]

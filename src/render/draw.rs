@@ -160,6 +160,7 @@ impl Draw<'_> {
         let mut entry = self.entry(look, &look.parts[0], &flat, &drawn);
         entry.file = self.file(look, 0, ".grid", "png");
         entry.view = View::Grid;
+        entry.reduce = "none".to_owned();
         (entry.height, entry.width) = (channels.dim().1, channels.dim().2);
         (entry.channel, entry.order) = (None, order);
         let in_order = match (self.plan.align_folds, by_activity) {
