@@ -95,7 +95,7 @@ pub struct Plan {
 /// `--batch`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BatchSize {
-    /// As many as were measured to be best, [`BEST_BATCH`], or what is there.
+    /// As many as were measured to be best, `BEST_BATCH`, or what is there.
     #[default]
     Auto,
     /// So many.

@@ -1,8 +1,8 @@
 //! Carries a plan out: every fold, every image, every chosen layer.
 //!
 //! Three things happen at once, and wait for each other so that memory does not grow:
-//! the next images are read ([`images`]) and the next fold's network is loaded
-//! ([`opening`]), the network at hand runs, and what it gave before is drawn ([`drawer`]).
+//! the next images are read (`images`) and the next fold's network is loaded
+//! (`opening`), the network at hand runs, and what it gave before is drawn (`drawer`).
 //!
 //! A picture is drawn as soon as its layer has run, if nothing else is needed for it;
 //! what needs the other images or folds (a shared scale, a consensus, sheets) waits on
