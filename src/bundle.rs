@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
@@ -223,8 +222,13 @@ impl Model {
     /// [`Error::Io`] if a file cannot be read.
     pub fn vouched(&self, mut other: impl FnMut(&Path)) -> Result<HashSet<PathBuf>, Error> {
         let mut vouched = HashSet::new();
-        let described = self.folds.par_iter().filter(|fold| fold.sha256.is_some());
-        described.try_for_each(|fold| fold.digest().map(|_| ()))?;
+        // Threads that end here: those of a pool would still be there when this process is
+        // shut in, and stay outside.
+        std::thread::scope(|scope| {
+            for fold in self.folds.iter().filter(|fold| fold.sha256.is_some()) {
+                scope.spawn(|| fold.digest());
+            }
+        });
         for fold in &self.folds {
             let Some(sha256) = &fold.sha256 else { continue };
             if fold.digest()?.eq_ignore_ascii_case(sha256) {

@@ -295,8 +295,14 @@ fn has_a_pictures_name(file: &str) -> bool {
 }
 
 /// Whether a relative name stays below the folder that it is joined to.
-fn is_below(name: &str) -> bool {
+pub(crate) fn is_below(name: &str) -> bool {
     Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Whether a file below a folder is a link, or one of the folders on the way to it.
+pub(crate) fn is_behind_a_link(folder: &Path, name: &str) -> bool {
+    let all = Path::new(name).ancestors().filter(|part| !part.as_os_str().is_empty());
+    all.map(|part| folder.join(part)).any(|part| part.is_symlink())
 }
 
 fn leads_out(link: &Path) -> Error {

@@ -152,6 +152,30 @@ fn a_uniform_shift_does_not_pass_any_profile() {
 }
 
 #[test]
+fn nothing_compared_is_no_pass_whatever_is_allowed() {
+    let place = Place::new();
+    for name in ["1_1.png", "1_2.png", "2_1.png", "2_2.png"] {
+        fs::write(place.path("golden").join(name), "no picture").unwrap();
+        fs::write(place.path("new").join(name), "no picture").unwrap();
+    }
+    let allowed = ["compare", "golden", "new", "--allow", "unreadable"];
+    place.actviz(&allowed).assert().code(2).stderr(contains("nothing could be compared"));
+    place.compares(&[], 1, &["no readable PNG"]);
+}
+
+#[test]
+fn json_stays_json_with_annotations_for_github() {
+    let place = Place::new();
+    place.picture("new/1_1.png", brighter(9));
+    let found = place.actviz(&["compare", "golden", "new", "--json", "--github"]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(json["same"], false);
+    assert!(
+        String::from_utf8_lossy(&found.stderr).contains("::error title=actviz compare::1_1.png")
+    );
+}
+
+#[test]
 fn missing_extra_unreadable_empty_and_resized_pictures_fail_unless_allowed() {
     let place = Place::new();
     fs::remove_file(place.path("new/1_1.png")).unwrap();
@@ -159,6 +183,10 @@ fn missing_extra_unreadable_empty_and_resized_pictures_fail_unless_allowed() {
     fs::write(place.path("new/1_2.png"), "no picture").unwrap();
     fs::write(place.path("new/2_1.png"), "").unwrap();
     place.sized("new/2_2.png", 16, 20, |_, _| [10, 20, 30]);
+    // Something must be compared.
+    for side in ["golden", "new"] {
+        place.picture(&format!("{side}/4_1.png"), |_, _| [10, 20, 30]);
+    }
     let texts = [
         "it is missing in NEW",
         "it is not in GOLDEN",

@@ -68,6 +68,31 @@ fn parse(words: impl Iterator<Item = String>) -> Command {
     Cli::try_parse_from(words).unwrap().command
 }
 
+/// A page is passed on: it must not hold what a stranger's manifest points at.
+#[test]
+fn only_pictures_of_the_folder_get_on_the_page() {
+    let place = Place::new("cat.png");
+    let manifest = place.path("out/manifest.json");
+    let whole = fs::read_to_string(&manifest).unwrap();
+    fs::write(place.path("out/notes.txt"), "private").unwrap();
+    for (name, problem) in [
+        ("../cat.png", "not in its folder"),
+        (&place.text("cat.png"), "not in its folder"),
+        ("notes.txt", "no PNG"),
+        #[cfg(unix)]
+        ("linked.png", "not in its folder"),
+    ] {
+        #[cfg(unix)]
+        if name == "linked.png" {
+            std::os::unix::fs::symlink(place.path("cat.png"), place.path("out/linked.png"))
+                .unwrap();
+        }
+        fs::write(&manifest, whole.replace("\"1_1.png\"", &format!("{name:?}"))).unwrap();
+        let error = place.report().unwrap_err().to_string();
+        assert!(error.contains(problem), "{name}: {error}");
+    }
+}
+
 #[test]
 fn the_page_has_every_picture_and_every_part() {
     let page = Place::new("cat.png").report().unwrap();

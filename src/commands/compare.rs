@@ -37,7 +37,11 @@ pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Resu
         table::print(&found, out)?;
     }
     if args.github {
-        github::annotate(&found, out)?;
+        // GitHub reads both streams, and JSON alone is JSON.
+        match args.json {
+            true => github::annotate(&found, &mut std::io::stderr())?,
+            false => github::annotate(&found, out)?,
+        }
         if let Some(file) = std::env::var_os(SUMMARY).filter(|file| !file.is_empty()) {
             let file = Path::new(&file);
             github::summarise(&found, file).map_err(Error::io("write", file))?;

@@ -76,17 +76,26 @@ pub(super) fn measure(
 /// Each pixel's largest difference over its channels, the sum of all channels' squares,
 /// and the number of channels.
 fn differences(golden: &DynamicImage, new: &DynamicImage) -> (Vec<u8>, f64, usize) {
-    use DynamicImage::{ImageRgb8, ImageRgba8};
+    use DynamicImage::{ImageLuma8, ImageRgb8, ImageRgba8};
     let deep = |picture: &DynamicImage| {
         picture.color().bytes_per_pixel() > picture.color().channel_count()
     };
+    // A channel that neither side has would make the mean smaller than it is.
+    let alpha = golden.color().has_alpha() || new.color().has_alpha();
     match (golden, new) {
         (ImageRgb8(golden), ImageRgb8(new)) => by_bytes::<3>(golden.as_raw(), new.as_raw()),
         (ImageRgba8(golden), ImageRgba8(new)) => by_bytes::<4>(golden.as_raw(), new.as_raw()),
-        (golden, new) if deep(golden) || deep(new) => {
-            by_words(golden.to_rgba16().as_raw(), new.to_rgba16().as_raw())
+        (ImageLuma8(golden), ImageLuma8(new)) => by_bytes::<1>(golden.as_raw(), new.as_raw()),
+        (golden, new) if (deep(golden) || deep(new)) && alpha => {
+            by_words::<4>(golden.to_rgba16().as_raw(), new.to_rgba16().as_raw())
         }
-        (golden, new) => by_bytes::<4>(golden.to_rgba8().as_raw(), new.to_rgba8().as_raw()),
+        (golden, new) if deep(golden) || deep(new) => {
+            by_words::<3>(golden.to_rgb16().as_raw(), new.to_rgb16().as_raw())
+        }
+        (golden, new) if alpha => {
+            by_bytes::<4>(golden.to_rgba8().as_raw(), new.to_rgba8().as_raw())
+        }
+        (golden, new) => by_bytes::<3>(golden.to_rgb8().as_raw(), new.to_rgb8().as_raw()),
     }
 }
 
@@ -106,11 +115,11 @@ fn by_bytes<const CHANNELS: usize>(golden: &[u8], new: &[u8]) -> (Vec<u8>, f64, 
     (differences, squares as f64, CHANNELS)
 }
 
-fn by_words(golden: &[u16], new: &[u16]) -> (Vec<u8>, f64, usize) {
+fn by_words<const CHANNELS: usize>(golden: &[u16], new: &[u16]) -> (Vec<u8>, f64, usize) {
     /// 65535 / 255
     const UNIT: u16 = 257;
     let mut squares = 0.0;
-    let pairs = golden.chunks_exact(4).zip(new.chunks_exact(4));
+    let pairs = golden.chunks_exact(CHANNELS).zip(new.chunks_exact(CHANNELS));
     let differences = pairs
         .map(|(one, other)| {
             let mut largest = 0;
@@ -122,7 +131,7 @@ fn by_words(golden: &[u16], new: &[u16]) -> (Vec<u8>, f64, usize) {
             largest
         })
         .collect();
-    (differences, squares, 4)
+    (differences, squares, CHANNELS)
 }
 
 /// The window that holds the most differing pixels, by a table of sums over all
@@ -162,10 +171,11 @@ fn densest(
 }
 
 /// Whether the bytes are a PNG file from its signature to its last chunk, with every
-/// checksum right: then equal bytes are equal pictures, and need no decoding.
+/// checksum right and as much data as its size wants: then equal bytes are equal pictures,
+/// and need no decoding.
 pub(super) fn is_whole_png(bytes: &[u8]) -> bool {
     let Some(mut rest) = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n") else { return false };
-    let mut data = false;
+    let (mut header, mut data) = (None, Vec::new());
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
         let Some(checked) = length.checked_add(4).and_then(|end| after.get(..end)) else {
@@ -175,13 +185,40 @@ pub(super) fn is_whole_png(bytes: &[u8]) -> bool {
         if crc32fast::hash(checked) != u32::from_be_bytes(*sum) {
             return false;
         }
-        data |= checked.starts_with(b"IDAT");
-        if checked.starts_with(b"IEND") {
-            return data && next.is_empty();
+        match checked.split_at(4) {
+            (b"IHDR", fields) => header = header.or(length_of_data(fields)),
+            (b"IDAT", part) => data.extend_from_slice(part),
+            (b"IEND", _) => {
+                let inflates = |length| {
+                    fdeflate::decompress_to_vec_bounded(&data, length)
+                        .is_ok_and(|data| data.len() == length)
+                };
+                return next.is_empty() && header.is_some_and(inflates);
+            }
+            _ => {}
         }
         rest = next;
     }
     false
+}
+
+/// How many bytes a PNG's data unpacks to by its header (W3C PNG, 11.2.1): a byte for the
+/// filter and the pixels, for each row. `None` for what has no pixels, and for interlaced
+/// pictures, which are decoded.
+fn length_of_data(header: &[u8]) -> Option<usize> {
+    let &[w0, w1, w2, w3, h0, h1, h2, h3, depth, colour, 0, 0, 0] = header else { return None };
+    let channels = match colour {
+        0 | 3 => 1,
+        4 => 2,
+        2 => 3,
+        6 => 4,
+        _ => return None,
+    };
+    let width = u32::from_be_bytes([w0, w1, w2, w3]) as usize;
+    let height = u32::from_be_bytes([h0, h1, h2, h3]) as usize;
+    let bits = width.checked_mul(channels * usize::from(depth))?;
+    let length = bits.div_ceil(8).checked_add(1)?.checked_mul(height)?;
+    (width > 0 && height > 0).then_some(length)
 }
 
 #[cfg(test)]
@@ -254,5 +291,40 @@ mod tests {
             assert!(!is_whole_png(&changed), "{end}");
         }
         assert!(!is_whole_png(&[&bytes[..], b"x"].concat()));
+    }
+
+    #[test]
+    fn a_png_without_pixels_or_with_other_data_than_its_size_wants_is_not_whole() {
+        let chunk = |kind: &[u8], data: &[u8]| {
+            let checked = [kind, data].concat();
+            let sum = crc32fast::hash(&checked).to_be_bytes();
+            [&(data.len() as u32).to_be_bytes()[..], &checked, &sum].concat()
+        };
+        let png = |side: u32, data: &[u8]| {
+            let sides = [side.to_be_bytes(), side.to_be_bytes()].concat();
+            let header = chunk(b"IHDR", &[&sides[..], &[8, 0, 0, 0, 0]].concat());
+            let body = [header, chunk(b"IDAT", data), chunk(b"IEND", b"")].concat();
+            [b"\x89PNG\r\n\x1a\n", body.as_slice()].concat()
+        };
+        let data = fdeflate::compress_to_vec(&[0, 7, 7, 0, 7, 7]);
+        assert!(is_whole_png(&png(2, &data)));
+        assert!(!is_whole_png(&png(3, &data)));
+        assert!(!is_whole_png(&png(0, &fdeflate::compress_to_vec(&[]))));
+        assert!(!is_whole_png(&png(2, b"garbage!")));
+    }
+
+    #[test]
+    fn the_mean_is_over_the_channels_that_the_pictures_have() {
+        let gray = |value| DynamicImage::ImageLuma8(ImageBuffer::from_pixel(2, 2, Luma([value])));
+        let deep = |value: u16| ImageBuffer::from_pixel(2, 2, Luma([value * 257]));
+        let deep = |value| DynamicImage::ImageLuma16(deep(value));
+        for (one, other) in [
+            (gray(100), gray(110)),
+            (gray(100), gray(110).to_rgb8().into()),
+            (deep(100), deep(110)),
+            (gray(100).to_rgb8().into(), deep(110)),
+        ] {
+            assert!((measured(&one, &other).rmse - 10.0).abs() < 1e-9);
+        }
     }
 }

@@ -175,6 +175,18 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
     }
     let pictures: Vec<Compared> =
         names.into_par_iter().map(|name| one(name, &left, &right, question)).collect();
+    let is_compared =
+        |p: &Compared| matches!(p.outcome, Outcome::Same | Outcome::Within | Outcome::Different);
+    if !pictures.iter().any(|picture| picture.fails || is_compared(picture)) {
+        return Err(Error::usage_hint(
+            format!(
+                "nothing could be compared: of {} pictures none could be read on both sides at \
+                 one size",
+                pictures.len()
+            ),
+            "--allow says what does not fail; it cannot make a pass of nothing",
+        ));
+    }
     let notes = context::notes(&left, &right);
     let same = !pictures.iter().any(|p| p.fails) && !notes.iter().any(|note| note.fails);
     Ok(Report {

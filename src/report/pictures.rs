@@ -12,6 +12,7 @@ use maud::{Markup, html};
 
 use crate::error::Error;
 use crate::manifest::{Manifest, Picture};
+use crate::output;
 use crate::picture::View;
 
 /// Bytes that the pictures may take before base64 makes a third more of them: what keeps
@@ -36,9 +37,7 @@ pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Markup, Erro
     let wanted = |picture: &&Picture| Some(picture.view) == view && picture.image < IMAGES;
     let mut shown = Vec::new();
     for picture in manifest.pictures.iter().filter(wanted) {
-        let file = folder.join(&picture.file);
-        let png = fs::read(&file).map_err(Error::io("read", &file))?;
-        shown.push(Shown { picture, png });
+        shown.push(Shown { picture, png: read(folder, &picture.file)? });
     }
     fit(&mut shown, folder)?;
     let more = manifest.images.len().saturating_sub(IMAGES);
@@ -51,6 +50,24 @@ pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Markup, Erro
         }
         @if more > 0 { p { (more) " more images are in the folder and not on this page." } }
     })
+}
+
+/// A picture that lies in the folder. A manifest may come from anywhere, and what it names
+/// becomes part of a page that is passed on.
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>, Error> {
+    let file = folder.join(name);
+    let strange = |problem: &str| Error::Picture {
+        path: file.clone(),
+        problem: format!("{problem}; the page would show it"),
+    };
+    if !output::is_below(name) || output::is_behind_a_link(folder, name) {
+        return Err(strange("manifest.json names a file that is not in its folder"));
+    }
+    let png = fs::read(&file).map_err(Error::io("read", &file))?;
+    match png.starts_with(b"\x89PNG\r\n\x1a\n") {
+        true => Ok(png),
+        false => Err(strange("manifest.json names a file that is no PNG")),
+    }
 }
 
 /// Makes the pictures smaller until they fit.

@@ -19,8 +19,15 @@ const LARGEST: usize = 1024 * 1024;
 /// # Errors
 /// If `out` cannot be written.
 pub fn annotate(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let notes: Vec<_> =
+        report.notes.iter().filter(|note| note.fails).take(ANNOTATIONS / 2).collect();
+    for note in &notes {
+        let text = format!("{}: {}", note.about, note.text);
+        writeln!(out, "::error title=actviz compare::{}", escaped(&text))?;
+    }
+    let most = ANNOTATIONS - notes.len();
     let failures = report.failures();
-    let fitting = if failures.len() > ANNOTATIONS { ANNOTATIONS - 1 } else { ANNOTATIONS };
+    let fitting = if failures.len() > most { most - 1 } else { most };
     for picture in failures.iter().take(fitting) {
         let text = format!("{}: {}", picture.file, picture.reasons.join("; "));
         writeln!(out, "::error title=actviz compare::{}", escaped(&text))?;
