@@ -54,6 +54,12 @@ impl Place {
         self.tree(out)
     }
 
+    fn merge(&self, out: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_actviz"));
+        command.args(["merge", "-q"]).arg(self.path(out));
+        assert!(command.status().unwrap().success());
+    }
+
     fn tree(&self, out: &str) -> Tree {
         let mut tree = Tree::new();
         collect(&self.path(out), &self.path(out), &mut tree);
@@ -111,20 +117,31 @@ impl Moments {
 }
 
 #[test]
-fn a_thousand_images_killed_a_hundred_times_come_out_as_in_one_go() {
+fn a_thousand_images_come_out_the_same_in_one_go_and_in_four_shards() {
     let place = Place::new(1000);
+    let expected = place.whole("whole", &["--folds", "1"]);
+    assert_eq!(expected.len(), 3 * 1000 + 1);
+    for shard in ["1/4", "2/4", "3/4", "4/4"] {
+        place.whole("out", &["--folds", "1", "--shard", shard]);
+    }
+    place.merge("out");
+    assert_same(&place.tree("out"), &expected, "merged");
+}
+
+#[test]
+fn a_run_that_is_killed_a_hundred_times_comes_out_as_in_one_go() {
+    let place = Place::new(300);
     let flags = ["--folds", "1"];
     let start = Instant::now();
     let expected = place.whole("whole", &flags);
     let taken = start.elapsed().as_millis() as u64;
-    assert_eq!(expected.len(), 3 * 1000 + 1);
     let mut moments = Moments(0x2545_f491_4f6c_dd1d);
     let (mut kills, mut ends) = (0, 0);
     while kills < 100 {
         let mut child = place.actviz("out", &flags).spawn().unwrap();
         // Some before the first picture, some when nearly all is there: each run goes on
         // where the one before it was killed.
-        sleep(Duration::from_millis(moments.next_below(taken * 2 / 3)));
+        sleep(Duration::from_millis(moments.next_below(taken)));
         child.kill().unwrap();
         let status = child.wait().unwrap();
         if status.signal() == Some(9) {
@@ -185,12 +202,7 @@ fn two_attempts_at_one_shard_at_once_do_no_harm() {
         let done = child.wait_with_output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
-    let merged = Command::new(env!("CARGO_BIN_EXE_actviz"))
-        .args(["merge", "-q"])
-        .arg(place.path("out"))
-        .status()
-        .unwrap();
-    assert!(merged.success());
+    place.merge("out");
     assert_same(&place.tree("out"), &place.whole("whole", &["--folds", "1"]), "merged");
 }
 

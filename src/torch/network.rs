@@ -454,6 +454,9 @@ fn ramp(input: InputShape) -> Result<Tensor, TchError> {
     // More than can be counted is more than there is memory.
     let count = sizes.iter().try_fold(1_i64, |count, dim| count.checked_mul(*dim));
     let count = count.ok_or_else(|| TchError::Shape("not enough memory".to_owned()))?;
+    // tch panics when an operator with numbers among its arguments fails: so it is asked
+    // without any first whether there is the memory.
+    drop(Tensor::f_empty([count], tch::kind::FLOAT_CPU)?);
     Tensor::f_linspace(-2.0, 2.0, count, tch::kind::FLOAT_CPU)?.f_reshape(sizes)
 }
 

@@ -119,6 +119,14 @@ void keep_memory() {
 #endif
 }
 
+// The weights as they were saved are gone once they are folded: nothing is as large again
+// until the next network is loaded.
+void give_back_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 // Called explicitly: a static initialiser in a static library may be dropped by the
 // linker.
 void register_tap() {
@@ -1031,6 +1039,7 @@ struct actviz_network {
     }
     move_constants(*forward.graph(), device);
     graph = freeze(*forward.graph());
+    give_back_memory();
     // After freezing, so that what it folds is computed in f32.
     if (type != at::kFloat) {
       cast_weights(module, *graph, type);
