@@ -54,8 +54,8 @@ lint: libtorch ## rustfmt, clippy and rustdoc, warnings are errors
 	cargo clippy --release --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps
 
-bench: libtorch ## measure
-	cargo bench --locked
+bench: libtorch ## measure against peers (PYTHON=a python3 with torch, torchvision, numpy, Pillow)
+	PYTHON=$(PYTHON) cargo bench --locked
 
 # The binary looks for ../share/actviz/models and ../lib/actviz from where it is, so
 # the installation outlives this checkout. A libtorch of your own stays where it is.

@@ -15,8 +15,8 @@ use image::{Rgb, RgbImage};
 
 const SIDE: u32 = 224;
 const FEW: u32 = 8;
-const MANY: u32 = 200;
-const ROUNDS: usize = 5;
+const MANY: u32 = 96;
+const ROUNDS: usize = 3;
 
 fn main() {
     let Some(peer) = Peer::new() else {
@@ -236,14 +236,9 @@ fn steady(place: &Path, peer: &Peer, checkpoint: &str, what: &str, layers: &str)
 
 /// Whether memory grows with the number of images.
 fn memory(place: &Path) {
-    let most = |images: &str| {
-        let [megabytes] = in_turn([&mut || {
-            run(render(place, images, &["--fold", "1", "--input-size", "128"])).megabytes
-        }]);
-        megabytes
-    };
+    let most = |images: &str| run(render(place, images, &["--fold", "1"])).megabytes;
     let (few, many) = (most("50"), most("1000"));
-    println!("\nmost memory, 10 pictures an image at 128 x 128");
+    println!("\nmost memory, 10 pictures an image");
     println!("  {:<28}{few:>9.0} MB", "50 images");
     println!("  {:<28}{many:>9.0} MB{:>8.2} x", "1000 images", many / few);
 }

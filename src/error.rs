@@ -258,6 +258,23 @@ impl Error {
         }
     }
 
+    /// Whether it speaks of one network, so that other folds may still work.
+    pub fn is_of_one_fold(&self) -> bool {
+        matches!(
+            self,
+            Error::Load { .. }
+                | Error::Refused { .. }
+                | Error::Run { .. }
+                | Error::Crashed { .. }
+                | Error::TimedOut { .. }
+                | Error::OutOfMemory { .. }
+                | Error::NotTorchScript { .. }
+                | Error::NoActivations { .. }
+                | Error::FoldsDiffer { .. }
+                | Error::Channels { .. }
+        )
+    }
+
     /// The exit code that this error deserves.
     pub fn exit_code(&self) -> u8 {
         match self {

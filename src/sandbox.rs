@@ -131,7 +131,9 @@ mod platform {
         "/sys/module",
     ];
     /// What is written to without being a file.
-    const DEVICES: [&str; 2] = ["/dev/null", "/dev/shm"];
+    const NOTHING: &str = "/dev/null";
+    /// Shared memory of all programs: CUDA's processes meet here. Only where it is.
+    const SHARED: &str = "/dev/shm";
     const TERMINAL: &str = "/dev/tty";
 
     pub(super) fn available() -> bool {
@@ -169,7 +171,9 @@ mod platform {
         let rules = allow(rules, libraries(), read)?;
         let rules = allow(rules, needs.read.iter().cloned(), read)?;
         let device = read | AccessFs::WriteFile | AccessFs::IoctlDev;
-        let devices = DEVICES.iter().map(PathBuf::from).chain(nvidia());
+        let gpus = nvidia();
+        let shared = (!gpus.is_empty()).then(|| SHARED.into());
+        let devices = [NOTHING.into()].into_iter().chain(shared).chain(gpus);
         let rules = allow(rules, devices, device)?;
         let rules = allow(rules, needs.terminal.then(|| TERMINAL.into()), device)?;
         let rules = allow(rules, needs.write.clone(), all & !AccessFs::Execute)?;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use actviz::args::{Cli, Command};
+use actviz::commands::insights::Subjects;
 use actviz::commands::{EXIT_DONE, EXIT_PARTLY, insights};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::insights::Document;
@@ -44,7 +45,10 @@ impl Place {
             Ok(FakeNetwork { channels_out: 4, waves: true, ..FakeNetwork::default() })
         });
         let mut stdout = Vec::new();
-        let code = insights::run(&args, &engine, &mut Talk::new(Verbosity::Quiet), &mut stdout);
+        let talk = Talk::new(Verbosity::Quiet);
+        let code = Subjects::find(&args)
+            .map_err(anyhow::Error::from)
+            .and_then(|subjects| insights::run(&args, &subjects, &engine, &talk, &mut stdout));
         (code, String::from_utf8(stdout).expect("UTF-8"))
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Output};
 
 use actviz::args::{Cli, Command};
+use actviz::commands::insights::Subjects;
 use actviz::commands::{insights, render, report};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::interrupt::Interrupt;
@@ -44,7 +45,11 @@ impl Place {
             0
         );
         let Command::Insights(args) = parse(common("insights").chain(rest)) else { panic!() };
-        assert_eq!(insights::run(&args, &engine, talk, &mut Vec::new()).unwrap(), 0);
+        assert_eq!(
+            insights::run(&args, &Subjects::find(&args).unwrap(), &engine, talk, &mut Vec::new())
+                .unwrap(),
+            0
+        );
         place
     }
 

@@ -138,6 +138,38 @@ fn the_sandbox_keeps_files_closed_that_the_plan_does_not_name() {
 }
 
 #[test]
+fn a_crash_ends_one_fold_of_what_is_measured_and_the_others_go_on() {
+    let place = Place::new();
+    fs::copy(hostile("plain.pt"), place.path("fold_1.pt")).unwrap();
+    fs::copy(hostile("nested.pt"), place.path("fold_2.pt")).unwrap();
+    fs::copy(hostile("saves.pt"), place.path("fold_3.pt")).unwrap();
+    let found = place
+        .actviz(&["insights", "-m", "fold_{fold}.pt", "--input-size", "8", "--json", "x.png"])
+        .assert()
+        .code(1)
+        .stderr(contains("SIGSEGV").and(contains("aten::save")));
+    let found: serde_json::Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    assert_eq!(found["models"][0]["folds"], serde_json::json!([1]));
+    assert_eq!(found["models"][0]["failed"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn measuring_is_shut_in_as_drawing_is() {
+    if !has_sandbox() {
+        return;
+    }
+    let place = Place::new();
+    let model = hostile("reads.pt");
+    let more = ["--allow-op", "aten::from_file", "--isolate", "never", "x.png"];
+    place
+        .actviz(&["insights", "-m", &model, "--input-size", "8"])
+        .args(more)
+        .assert()
+        .code(2)
+        .stderr(contains("Permission denied"));
+}
+
+#[test]
 fn an_audit_lists_what_a_network_would_do_and_runs_none_of_it() {
     let place = Place::new();
     for (model, code) in [("saves.pt", 1), ("onload.pt", 1), ("plain.pt", 0)] {

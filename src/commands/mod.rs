@@ -30,6 +30,7 @@ use crate::talk::Talk;
 #[cfg(feature = "torch")]
 use crate::{isolate::Guarded, torch::TorchEngine};
 
+use insights::Subjects;
 use trust::Isolation;
 
 /// The exit code of a whole success.
@@ -74,12 +75,12 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Compare(args) => compare::run(&args, &talk, stdout),
         Command::Accept(args) => accept::run(&args, stdout),
         Command::Insights(args) => {
-            let find = |name: &String| Model::find(name, args.folds, &args.fold);
-            let models = args.model.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-            models.iter().for_each(|model| warn_of_gap(model, &talk));
-            let isolation = Isolation::of(&args.run, &models, &talk)?;
+            let subjects = Subjects::find(&args)?;
+            subjects.models.iter().for_each(|model| warn_of_gap(model, &talk));
+            let isolation = Isolation::of(&args.run, &subjects.models, &talk)?;
+            let _made = confine(&args.run, subjects.needs(&args), isolation.as_ref(), &talk)?;
             let engine = engine(&args.run, Precision::F32, isolation)?;
-            insights::run(&args, engine.as_ref(), &talk, stdout)
+            insights::run(&args, &subjects, engine.as_ref(), &talk, stdout)
         }
         Command::Report(args) => report::run(&args, &talk),
         #[cfg(feature = "torch")]

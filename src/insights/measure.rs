@@ -12,7 +12,7 @@ use super::{
     observations, spectrum,
 };
 use crate::agreement;
-use crate::bundle::{Input, Model};
+use crate::bundle::{FoldFile, Input, Model};
 use crate::engine::{Engine, Network, Take};
 use crate::error::Error;
 use crate::input;
@@ -76,35 +76,67 @@ pub fn measure(
 ) -> Result<ModelInsights, Error> {
     let mut first: Option<(usize, Opened)> = None;
     let mut folds = Vec::new();
-    let mut images: Vec<(&Path, Array3<f32>)> = Vec::new();
+    let mut images: Option<Images<'_>> = None;
     let mut failed = Vec::new();
+    let mut last = None;
     for fold in &what.model.folds {
-        let mut opened = open(what, engine, &fold.file)?;
-        if let Some((number, first)) = &first {
-            same_in_all_folds((*number, &first.operators), (fold.fold, &opened.operators))?;
-        } else {
-            (images, failed) = prepare(what.images, &opened.input, talk)?;
+        let expected = first.as_ref().map(|(number, first)| (*number, first));
+        match one_fold(what, engine, fold, expected, &mut images, talk) {
+            Ok((measured, opened)) => {
+                folds.push(measured);
+                first.get_or_insert((fold.fold, opened));
+            }
+            // Folds that differ are not of one cross-validation: no figure would hold.
+            Err(error @ Error::FoldsDiffer { .. }) => return Err(error),
+            Err(error) if what.model.folds.len() > 1 && error.is_of_one_fold() => {
+                talk.failed(&error);
+                failed.push(format!("fold {}: {error}", fold.fold));
+                last = Some(error);
+            }
+            Err(error) => return Err(error),
         }
-        let mut measured =
-            Fold { number: fold.fold, seen: Vec::new(), input_detail: Vec::new(), blur: None };
-        let mut blurs = Vec::new();
-        for (path, image) in &images {
-            talk.now(format!("{} fold {} {}", what.model.name, fold.fold, path.display()));
-            let detail = input_detail(image.view());
-            measured.seen.push(look(&mut opened, image, what.places)?);
-            blurs.extend(blur_of(&mut opened, image, detail, fold.fold)?);
-            measured.input_detail.push(detail);
-            talk.advance(1);
-        }
-        measured.blur = mean_blur(blurs);
-        folds.push(measured);
-        first.get_or_insert((fold.fold, opened));
     }
-    let Some((_, first)) = first else {
-        return Err(Error::usage("there is no fold to look at"));
+    let (Some((_, first)), Some((images, unread))) = (first, images) else {
+        return Err(last.unwrap_or_else(|| Error::usage("there is no fold to look at")));
     };
+    failed.extend(unread);
     let images = images.iter().map(|(path, _)| text(path)).collect();
     Ok(summary(what, &first, &folds, images, failed))
+}
+
+/// The images that could be read, and what was wrong with the others.
+type Images<'a> = (Vec<(&'a Path, Array3<f32>)>, Vec<String>);
+
+/// Measures one fold; the first one that is open reads the images for all.
+fn one_fold<'a>(
+    what: &Measure<'a>,
+    engine: &dyn Engine,
+    fold: &FoldFile,
+    first: Option<(usize, &Opened)>,
+    images: &mut Option<Images<'a>>,
+    talk: &Talk,
+) -> Result<(Fold, Opened), Error> {
+    let mut opened = open(what, engine, &fold.file)?;
+    if let Some((number, first)) = first {
+        same_in_all_folds((number, &first.operators), (fold.fold, &opened.operators))?;
+    }
+    let images = match images {
+        Some(images) => images,
+        None => images.insert(prepare(what.images, &opened.input, talk)?),
+    };
+    let mut measured =
+        Fold { number: fold.fold, seen: Vec::new(), input_detail: Vec::new(), blur: None };
+    let mut blurs = Vec::new();
+    for (path, image) in &images.0 {
+        talk.now(format!("{} fold {} {}", what.model.name, fold.fold, path.display()));
+        let detail = input_detail(image.view());
+        measured.seen.push(look(&mut opened, image, what.places)?);
+        blurs.extend(blur_of(&mut opened, image, detail, fold.fold)?);
+        measured.input_detail.push(detail);
+        talk.advance(1);
+    }
+    measured.blur = mean_blur(blurs);
+    Ok((measured, opened))
 }
 
 fn open(what: &Measure<'_>, engine: &dyn Engine, file: &Path) -> Result<Opened, Error> {
@@ -135,12 +167,7 @@ fn open(what: &Measure<'_>, engine: &dyn Engine, file: &Path) -> Result<Opened, 
 }
 
 /// The images that can be read, as the network takes them, and what was wrong with others.
-#[allow(clippy::type_complexity)]
-fn prepare<'a>(
-    images: &'a [PathBuf],
-    input: &Input,
-    talk: &Talk,
-) -> Result<(Vec<(&'a Path, Array3<f32>)>, Vec<String>), Error> {
+fn prepare<'a>(images: &'a [PathBuf], input: &Input, talk: &Talk) -> Result<Images<'a>, Error> {
     let (mut prepared, mut failed, mut last) = (Vec::new(), Vec::new(), None);
     for path in images {
         match input::prepare(path, input) {

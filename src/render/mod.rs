@@ -221,7 +221,7 @@ impl<'a> Render<'a> {
             match network.and_then(|network| self.ready(fold, network)) {
                 Ok(opened) => return Ok(Some((fold, opened))),
                 Err(_) if self.interrupt.is_set() => break,
-                Err(error) if self.plan.model.folds.len() > 1 && is_of_one_fold(&error) => {
+                Err(error) if self.plan.model.folds.len() > 1 && error.is_of_one_fold() => {
                     failures.add(Some(fold.fold), None, &error);
                     if error.exit_code() == EXIT_TRY_AGAIN {
                         self.try_again = Some(error);
@@ -427,23 +427,6 @@ struct Run<'a> {
 /// When every one of several failed, each with a message of its own.
 fn nothing_done(what: &str) -> Error {
     Error::usage_hint(what, "the messages above say why")
-}
-
-/// Whether the other folds may still work.
-fn is_of_one_fold(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Load { .. }
-            | Error::Refused { .. }
-            | Error::Run { .. }
-            | Error::Crashed { .. }
-            | Error::TimedOut { .. }
-            | Error::OutOfMemory { .. }
-            | Error::NotTorchScript { .. }
-            | Error::NoActivations { .. }
-            | Error::FoldsDiffer { .. }
-            | Error::Channels { .. }
-    )
 }
 
 fn to_batch(ready: &[(usize, Prepared)], input: &Input) -> Array4<f32> {

@@ -4,6 +4,7 @@ mod csv;
 mod tables;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
 use crate::args::InsightsArgs;
@@ -14,7 +15,48 @@ use crate::images;
 use crate::insights::{self, Blur, Document, Measure, ModelInsights};
 use crate::output;
 use crate::plan::InputPlan;
+use crate::sandbox::Needs;
 use crate::talk::Talk;
+
+/// What is looked at: every model with its images.
+pub struct Subjects {
+    /// The models, in the order in which they were named.
+    pub models: Vec<Model>,
+    images: Vec<Vec<PathBuf>>,
+}
+
+impl Subjects {
+    /// Finds the models and images that the flags mean.
+    ///
+    /// # Errors
+    /// Those of [`Model::find`] and [`images::expand`]; [`Error::Usage`] if a model has no
+    /// image.
+    pub fn find(args: &InsightsArgs) -> Result<Subjects, Error> {
+        let given = images::expand(&args.images)?;
+        let (mut models, mut all) = (Vec::new(), Vec::new());
+        for name in &args.model {
+            let model = Model::find(name, args.folds, &args.fold)?;
+            let mut files = given.clone();
+            if args.images.is_empty() {
+                files.extend(model.sample.clone());
+            }
+            if files.is_empty() {
+                let what = format!("no image was given, and {} brings no sample", model.name);
+                return Err(Error::usage_hint(what, "actviz insights --model ... photo.png"));
+            }
+            models.push(model);
+            all.push(files);
+        }
+        Ok(Subjects { models, images: all })
+    }
+
+    /// What measuring them has to read and to write.
+    pub fn needs(&self, args: &InsightsArgs) -> Needs {
+        let networks = self.models.iter().flat_map(|model| model.needs().read);
+        let read = networks.chain(self.images.iter().flatten().cloned()).collect();
+        Needs { read, write: args.out.clone(), ..Needs::default() }
+    }
+}
 
 /// Measures every model and prints the figures.
 ///
@@ -22,28 +64,18 @@ use crate::talk::Talk;
 /// Whatever leaves a model without figures.
 pub fn run(
     args: &InsightsArgs,
+    subjects: &Subjects,
     engine: &dyn Engine,
     talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let given = images::expand(&args.images)?;
     let mut models = Vec::new();
-    for name in &args.model {
-        let model = Model::find(name, args.folds, &args.fold)?;
-        let mut files = given.clone();
-        if args.images.is_empty() {
-            files.extend(model.sample.clone());
-        }
-        if files.is_empty() {
-            let what = format!("no image was given, and {} brings no sample", model.name);
-            let hint = "actviz insights --model ... photo.png";
-            return Err(Error::usage_hint(what, hint).into());
-        }
+    for (model, files) in subjects.models.iter().zip(&subjects.images) {
         talk.start((files.len() * model.folds.len()) as u64, "images");
         let measure = Measure {
-            input: InputPlan::new(&args.input, &model)?,
-            model: &model,
-            images: &files,
+            input: InputPlan::new(&args.input, model)?,
+            model,
+            images: files,
             layers: &args.layers,
             places: usize::from(args.places),
         };
