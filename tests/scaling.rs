@@ -48,28 +48,39 @@ impl Place {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// From now on, the first attempt at this shard dies while it works.
-    fn kill_first_attempt_at(&self, shard: &str) {
+    /// From now on, the first attempts at this shard die while they work, as many as are
+    /// given; `attempts` tells of all.
+    fn kill_attempts_at(&self, shard: &str, times: u32) {
         let script = format!(
-            "case \" $* \" in *' {shard} '*)\n\
-               if mkdir {mark} 2>/dev/null; then\n\
+            "echo \"$*\" >>{attempts}\n\
+             case \" $* \" in *' --shard {shard} '*)\n\
+               for time in $(seq {times}); do mkdir {mark}.$time 2>/dev/null || continue\n\
                  {actviz} \"$@\" & child=$!\n\
                  until [ \"$(cat {journal} 2>/dev/null | wc -l)\" -gt 3 ]; do\n\
                    kill -0 $child 2>/dev/null || break\n\
                  done\n\
                  kill -9 $child; wait $child; exit 137\n\
-               fi;;\n\
+               done;;\n\
              esac\n\
              exec {actviz} \"$@\"",
+            attempts = self.path("attempts").display(),
             mark = self.path("killed").display(),
-            journal = self.path(&format!("out/.actviz-run.{}", shard_of(shard))).display(),
+            journal =
+                self.path(&format!("out/.actviz-run.{}", shard.replace('/', "-of-"))).display(),
             actviz = env!("CARGO_BIN_EXE_actviz"),
         );
         self.program("actviz", &script);
     }
 
-    fn was_killed(&self) -> bool {
-        self.path("killed").is_dir()
+    fn kills(&self) -> usize {
+        (1..9).filter(|time| self.path(&format!("killed.{time}")).is_dir()).count()
+    }
+
+    /// The shards that were begun so far, in order, e.g. `2/4`.
+    fn attempts(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("attempts")).unwrap_or_default();
+        let shard = |line: &str| Some(line.split_once("--shard ")?.1.split(' ').next()?.to_owned());
+        log.lines().filter_map(shard).collect()
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -99,11 +110,6 @@ impl Place {
     }
 }
 
-/// `2-of-4` of `--shard 2/4`.
-fn shard_of(flag: &str) -> String {
-    flag.trim_start_matches("--shard ").replace('/', "-of-")
-}
-
 fn collect(top: &Path, folder: &Path, tree: &mut Tree) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -118,6 +124,14 @@ fn collect(top: &Path, folder: &Path, tree: &mut Tree) {
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scaling").join(name)
+}
+
+/// Runs a command that must end with this exit code; what it said.
+fn ends_with(code: i32, command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{command:?}\n{said}");
+    said
 }
 
 fn done(command: &mut Command) -> Output {
@@ -172,17 +186,57 @@ fn a_killed_job_of_gnu_parallel_is_taken_up_from_the_job_log() {
         return;
     }
     let place = Place::new();
-    place.kill_first_attempt_at("--shard 3/4");
-    let first = place.parallel("2", "out").output().unwrap();
-    assert!(place.was_killed() && !first.status.success());
-    assert!(!place.path("out/manifest.3-of-4.json").exists());
+    // Twice: once is no more than another try.
+    place.kill_attempts_at("3/4", 2);
+    ends_with(137, &mut place.parallel("1", "out"));
+    assert_eq!(place.kills(), 2);
+    assert_eq!(place.attempts(), ["1/4", "2/4", "3/4", "3/4"]);
+    assert!(place.path("out/.actviz-run.3-of-4").exists(), "it was not killed while it worked");
     let log = fs::read_to_string(place.path("out.joblog")).unwrap();
-    assert_eq!(log.lines().filter(|line| line.split('\t').nth(6) == Some("0")).count(), 3, "{log}");
-    done(&mut place.parallel("2", "out"));
-    let log = fs::read_to_string(place.path("out.joblog")).unwrap();
-    // A title, and one line an attempt: those that were done did not run again.
-    assert_eq!(log.lines().count(), 6, "{log}");
+    assert_eq!(log.lines().filter(|line| line.split('\t').nth(6) == Some("0")).count(), 2, "{log}");
+    done(&mut place.parallel("1", "out"));
+    assert_eq!(place.attempts()[4..], ["3/4", "4/4"], "those that were done did not run again");
     assert_eq!(place.tree("out"), place.whole());
+}
+
+#[test]
+fn a_run_of_gnu_parallel_that_is_done_is_checked_when_it_is_run_again() {
+    if !has_parallel() {
+        return;
+    }
+    let place = Place::new();
+    done(&mut place.parallel("2", "out"));
+    let whole = place.tree("out");
+    fs::remove_file(place.path("out/photo 7/2_3.png")).unwrap();
+    done(&mut place.parallel("2", "out"));
+    assert_eq!(place.tree("out"), whole);
+}
+
+#[test]
+fn gnu_parallel_ends_with_the_exit_code_of_the_shard_and_begins_no_more() {
+    if !has_parallel() {
+        return;
+    }
+    let place = Place::new();
+    for code in [2, 75] {
+        place.program("actviz", &format!("echo \"$*\" >>attempts; exit {code}"));
+        ends_with(code, &mut place.parallel("1", "out"));
+        assert_eq!(place.attempts(), ["1/4", "1/4"], "the shard was tried twice, no other was");
+        fs::remove_file(place.path("attempts")).unwrap();
+        fs::remove_file(place.path("out.joblog")).unwrap();
+    }
+    for unset in [["", "2", "out"], ["4", "2", ""]] {
+        ends_with(2, place.command(example("parallel.sh")).args(unset).args(["-m", "cnn9"]));
+    }
+    assert!(place.attempts().is_empty());
+}
+
+/// The driver on a cluster of this machine's own.
+fn ray(place: &Place, images: &str) -> Command {
+    let mut ray = place.command(python());
+    ray.env_remove("RAY_ADDRESS").arg(example("ray_render.py"));
+    ray.args(["--shards", "4", "--out", "out", "--", "--model", "cnn9", images]);
+    ray
 }
 
 #[test]
@@ -191,20 +245,29 @@ fn ray_runs_the_shards_and_one_that_was_killed_again() {
         return;
     }
     let place = Place::new();
-    place.kill_first_attempt_at("--shard 2/4");
-    // The worker itself dies with its shard: Ray starts another one.
+    place.kill_attempts_at("2/4", 1);
+    // The worker itself dies with its shard: Ray starts another one. And another shard has
+    // no room at first.
     let script = fs::read_to_string(place.path("bin/actviz")).unwrap();
     let script = script.replace("exit 137", "kill -9 $PPID; exit 137");
+    let full = place.path("full");
+    let script = script.replace(
+        "esac",
+        &format!(
+            "*' --shard 3/4 '*) if mkdir {} 2>/dev/null; then exit 75; fi;;\nesac",
+            full.display()
+        ),
+    );
     fs::write(place.path("bin/actviz"), script).unwrap();
-    // Ray's workers run in folders of their own.
-    let absolute = |name: &str| place.path(name).to_string_lossy().into_owned();
-    let mut ray = place.command(python());
-    ray.arg(example("ray_render.py")).args(["--shards", "4", "--out", &absolute("out"), "--"]);
-    ray.args(["--model", "cnn9", &absolute("images")]);
-    done(&mut ray);
-    assert!(place.was_killed());
+    // Ray's workers may run in folders of their own.
+    let images = place.path("images").to_string_lossy().into_owned();
+    done(&mut ray(&place, &images));
+    assert!(place.kills() == 1 && full.is_dir());
+    let mut attempts = place.attempts();
+    attempts.sort();
+    assert_eq!(attempts, ["1/4", "2/4", "2/4", "3/4", "3/4", "4/4"]);
     let render = ["render", "-q", "--threads", "1", "--model", "cnn9", "-o", "whole"];
-    done(place.command("actviz").args(render).arg(absolute("images")));
+    done(place.command("actviz").args(render).arg(&images));
     assert_eq!(place.tree("out"), place.tree("whole"));
 }
 
@@ -323,6 +386,5 @@ fn a_failed_image_is_no_failure_of_a_shard_and_a_notice_reaches_actviz() {
     let render = ["render", "-q", "--model", "cnn9", "-o", "out", "--shard", "1/1", "images"];
     done(place.command("actviz-shard").args(render));
     place.program("actviz", "trap 'exit 143' TERM; kill -TERM $PPID; sleep 10 & wait");
-    let code = place.command("actviz-shard").arg("x").status().unwrap().code();
-    assert_eq!(code, Some(143));
+    ends_with(143, place.command("actviz-shard").arg("x"));
 }
