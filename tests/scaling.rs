@@ -271,6 +271,30 @@ fn ray_runs_the_shards_and_one_that_was_killed_again() {
     assert_eq!(place.tree("out"), place.tree("whole"));
 }
 
+#[test]
+fn ray_gives_up_on_wrong_usage_but_not_on_failed_images() {
+    if !has_modules("ray") {
+        return;
+    }
+    let place = Place::new();
+    let script = format!(
+        "echo \"$*\" >>{}\n\
+         case \" $* \" in\n\
+           *' --shard 1/4 '*) exit 1;;\n\
+           *' --shard 2/4 '*) echo 'no such model' >&2; exit 2;;\n\
+         esac",
+        place.path("attempts").display(),
+    );
+    place.program("actviz", &script);
+    let said = ends_with(2, &mut ray(&place, "images"));
+    assert!(said.contains("1 shards failed\nno such model"), "{said}");
+    let mut attempts = place.attempts();
+    attempts.sort();
+    assert_eq!(attempts, ["1/4", "2/4", "3/4", "4/4"], "a shard was tried again");
+    let log = fs::read_to_string(place.path("attempts")).unwrap();
+    assert!(!log.contains("merge"), "{log}");
+}
+
 /// Runs all shards and merges; and a shard whose variable is not set must do nothing.
 fn shards_are_one_run(place: &Place, shard: impl Fn(Option<usize>) -> Command) {
     let mut unset = shard(None);
