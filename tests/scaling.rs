@@ -295,12 +295,11 @@ fn ray_gives_up_on_wrong_usage_but_not_on_failed_images() {
     assert!(!log.contains("merge"), "{log}");
 }
 
-/// Runs all shards and merges; and a shard whose variable is not set must do nothing.
+/// Runs all shards and merges; and a shard whose variable is not set is wrong usage, which
+/// no scheduler tries again, and does nothing.
 fn shards_are_one_run(place: &Place, shard: impl Fn(Option<usize>) -> Command) {
-    let mut unset = shard(None);
-    let output = unset.output().unwrap();
-    assert!(!output.status.success(), "{unset:?} did something");
-    assert!(!place.path("out").exists(), "{unset:?} wrote something");
+    ends_with(2, &mut shard(None));
+    assert!(!place.path("out").exists(), "it wrote something");
     for index in 0..3 {
         done(&mut shard(Some(index)));
     }
@@ -309,19 +308,42 @@ fn shards_are_one_run(place: &Place, shard: impl Fn(Option<usize>) -> Command) {
     assert_eq!(files, place.whole().into_keys().collect::<Vec<_>>());
 }
 
+/// The script, in the shell of its first line, as Slurm runs it.
+fn slurm(place: &Place) -> Command {
+    let mut command = place.command("bash");
+    command.arg(example("slurm.sbatch")).args(["--model", "cnn9", "images"]);
+    command.env("OUT", "out").env_remove("SHARDS");
+    command.env_remove("SLURM_ARRAY_TASK_ID").env_remove("SLURM_ARRAY_TASK_COUNT");
+    command
+}
+
 #[test]
 fn the_slurm_script_makes_the_shard_that_slurm_names() {
     let place = Place::new();
+    ends_with(2, slurm(&place).env("SLURM_ARRAY_TASK_ID", "0"));
     shards_are_one_run(&place, |index| {
-        let mut command = place.command("bash");
-        command.arg(example("slurm.sbatch")).args(["--model", "cnn9", "images"]);
-        command.env("OUT", "out").env("SLURM_ARRAY_TASK_COUNT", "3");
+        let mut command = slurm(&place);
         match index {
-            Some(index) => command.env("SLURM_ARRAY_TASK_ID", index.to_string()),
-            None => command.env_remove("SLURM_ARRAY_TASK_ID"),
+            // Run again alone: then Slurm counts only what is run again.
+            Some(2) => command.env("SLURM_ARRAY_TASK_COUNT", "1").env("SHARDS", "3"),
+            _ => command.env("SLURM_ARRAY_TASK_COUNT", "3"),
         };
+        index.map(|index| command.env("SLURM_ARRAY_TASK_ID", index.to_string()));
         command
     });
+}
+
+#[test]
+fn the_notice_of_slurm_reaches_actviz() {
+    let script = fs::read_to_string(example("slurm.sbatch")).unwrap();
+    // B: is to the script's own process, which nothing but exec makes that of actviz.
+    assert!(script.contains("#SBATCH --signal=B:TERM@60\n"));
+    let place = Place::new();
+    place.program("actviz", "echo $$ >pid");
+    let mut child = slurm(&place).spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+    let pid = fs::read_to_string(place.path("pid")).unwrap();
+    assert_eq!(pid.trim(), child.id().to_string());
 }
 
 /// The words of a list in YAML's short form, or of one item a line, below a key.
