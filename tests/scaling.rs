@@ -390,7 +390,6 @@ fn the_aws_batch_job_makes_the_shard_that_aws_names() {
     let words = job["containerProperties"]["command"].as_array().unwrap();
     shards_are_one_run(&place, |index| {
         let set = |word: &Value| match word.as_str().unwrap() {
-            "Ref::shards" => "3".to_owned(),
             "Ref::out" => "out".to_owned(),
             "Ref::model" => "cnn9".to_owned(),
             "Ref::images" => "images".to_owned(),
@@ -399,12 +398,26 @@ fn the_aws_batch_job_makes_the_shard_that_aws_names() {
         let words: Vec<String> = words.iter().map(set).collect();
         let mut command = place.command(&words[0]);
         command.args(&words[1..]);
-        match index {
-            Some(index) => command.env("AWS_BATCH_JOB_ARRAY_INDEX", index.to_string()),
-            None => command.env_remove("AWS_BATCH_JOB_ARRAY_INDEX"),
-        };
+        command.env_remove("AWS_BATCH_JOB_ARRAY_INDEX").env("AWS_BATCH_JOB_ARRAY_SIZE", "3");
+        index.map(|index| command.env("AWS_BATCH_JOB_ARRAY_INDEX", index.to_string()));
         command
     });
+}
+
+#[test]
+fn what_is_submitted_to_aws_is_an_array_and_a_merge_that_waits_for_it() {
+    let place = Place::new();
+    place.program("aws", "echo \"$*\" >>calls; case $* in *--array*) echo job-1;; esac");
+    ends_with(2, place.command(example("aws-batch.sh")).arg("queue"));
+    done(place.command(example("aws-batch.sh")).args(["queue", "7"]));
+    let calls = fs::read_to_string(place.path("calls")).unwrap();
+    let [definition, array, merge] = calls.lines().collect::<Vec<_>>()[..] else {
+        panic!("{calls}");
+    };
+    assert!(definition.starts_with("batch register-job-definition "), "{definition}");
+    assert!(array.contains(" --job-queue queue ") && array.contains("size=7 "), "{array}");
+    assert!(merge.contains(" --depends-on jobId=job-1 "), "{merge}");
+    assert!(merge.contains(r#"{"command": ["actviz", "merge", "/data/out"]}"#), "{merge}");
 }
 
 #[test]
