@@ -14,7 +14,8 @@ use crate::shard::Shard;
 /// Merges the parts in `folder`. Nothing is written unless all shards are there, of one
 /// run, without overlap, and every picture is the one that its shard wrote.
 ///
-/// A merge that was interrupted after its manifest was whole is finished.
+/// A merge that was interrupted after its manifest was whole is finished; so is one after
+/// which single shards were run again.
 ///
 /// # Errors
 /// [`Error::Usage`] with what is missing or does not fit, [`Error::Io`].
@@ -29,6 +30,7 @@ pub fn merge(folder: &Path) -> Result<Manifest, Error> {
     if let Some(whole) = Manifest::read(folder)?
         && parts.iter().all(|(_, part)| is_in(part, &whole))
     {
+        check_files(folder, &whole)?;
         remove(folder, &parts);
         return Ok(whole);
     }

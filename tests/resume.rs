@@ -285,6 +285,24 @@ fn an_interrupted_merge_is_finished_by_the_next_one() {
 }
 
 #[test]
+fn a_merged_run_that_has_lost_a_picture_is_not_whole_until_its_shard_is_run_again() {
+    let place = Place::new();
+    let shard = |of: &str| done(&place.render(&plain(), "out", &format!("--shard {of}")).0);
+    shard("1/2");
+    shard("2/2");
+    let lost = place.manifest_part("out", "2-of-2").pictures[0].file.clone();
+    done(&place.merge("out").0);
+    let merged = place.tree("out");
+    fs::remove_file(place.path("out").join(&lost)).expect("a file");
+    shard("1/2");
+    let (text, code) = problem(place.merge("out").0);
+    assert!(text.contains(&lost) && code == 2, "{text}");
+    shard("2/2");
+    done(&place.merge("out").0);
+    assert_eq!(place.tree("out"), merged);
+}
+
+#[test]
 fn shards_that_do_not_fit_are_not_merged() {
     let place = Place::new();
     let shard = |flags: &str| done(&place.render(&plain(), "out", flags).0);

@@ -141,8 +141,9 @@ impl<'a> Render<'a> {
         let images = Images::new(plan);
         let failures = Failures::new(plan, self.talk, watch);
         let started = OnceLock::new();
+        let ahead = plan.images.len() > plan.batch;
         let drawn = thread::scope(|scope| {
-            let mut folds = Opener::new(scope, engine, &plan.model.folds);
+            let mut folds = Opener::new(scope, engine, &plan.model.folds, ahead);
             let Some((fold, opened)) = self.next(&mut folds, &failures)? else { return Ok(None) };
             let run = self.start(&opened)?;
             let started = started.get_or_init(|| run);

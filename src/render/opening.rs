@@ -1,7 +1,8 @@
 //! Networks: the next fold's is loaded while the one at hand runs.
 //!
 //! Loading needs the memory of a network twice, since folding normalisation into the
-//! convolutions makes new weights. So no two are loaded at once.
+//! convolutions makes new weights. So no two are loaded at once; and for a single batch,
+//! whose run is over before the next network could be there, none is loaded ahead.
 
 use std::slice::Iter;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,6 +18,7 @@ type Opened = Result<Box<dyn Network>, Error>;
 pub(super) struct Opener<'a> {
     engine: &'a dyn Engine,
     folds: Iter<'a, FoldFile>,
+    ahead: bool,
     /// The fold that the other thread is asked for.
     coming: Option<&'a FoldFile>,
     asked: Sender<&'a FoldFile>,
@@ -30,6 +32,7 @@ impl<'a> Opener<'a> {
         scope: &'scope Scope<'scope, '_>,
         engine: &'a dyn Engine,
         folds: &'a [FoldFile],
+        ahead: bool,
     ) -> Opener<'a>
     where
         'a: 'scope,
@@ -43,10 +46,13 @@ impl<'a> Opener<'a> {
                 }
             }
         });
-        Opener { engine, folds: folds.iter(), coming: None, asked, opened }
+        Opener { engine, folds: folds.iter(), ahead, coming: None, asked, opened }
     }
 
     fn ask(&mut self) {
+        if !self.ahead {
+            return;
+        }
         self.coming = self.folds.next();
         if let Some(fold) = self.coming {
             // The thread waits for questions as long as this end is there.
@@ -60,7 +66,8 @@ impl<'a> Iterator for Opener<'a> {
 
     fn next(&mut self) -> Option<(&'a FoldFile, Opened)> {
         let Some(fold) = self.coming.take() else {
-            // The first one: this thread has nothing else to do.
+            // The first one, or one of which nobody was asked: this thread has nothing else
+            // to do.
             let fold = self.folds.next()?;
             let network = self.engine.open(&fold.file);
             self.ask();
