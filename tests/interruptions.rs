@@ -170,7 +170,7 @@ fn ctrl_c_ends_a_run_in_order_with_130_and_sigterm_with_143() {
         let manifest = Manifest::read(&place.path("out")).unwrap().unwrap();
         assert!(manifest.interrupted && manifest.pictures.len() >= 20);
         for picture in &manifest.pictures {
-            let name = format!("{}", picture.file);
+            let name = picture.file.clone();
             assert_eq!(fs::read(place.path("out").join(&name)).unwrap(), expected[&name]);
         }
         assert_same(&place.whole("out", &flags), &expected, "taken up again");
