@@ -18,8 +18,9 @@
 //! * [`insights`]: what the pictures show, in numbers; [`report`]: one HTML page of it.
 //! * [`archive`], [`sandbox`] and [`isolate`]: what a file of a stranger may not do
 //!   (SECURITY.md).
-//! * [`output`]: names and whole files; [`manifest`]: what was written;
-//!   [`schema`]: its shape.
+//! * [`output`]: names, whole files, and the journal of a run that may be interrupted;
+//!   [`manifest`]: what was written; [`schema`]: its shape.
+//! * [`shard`] and [`merge`]: a run in parts; [`interrupt`]: one that ends before its time.
 //!
 //! # As a library
 //!
