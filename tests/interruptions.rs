@@ -134,7 +134,8 @@ fn a_run_that_is_killed_a_hundred_times_comes_out_as_in_one_go() {
     let flags = ["--folds", "1"];
     let start = Instant::now();
     let expected = place.whole("whole", &flags);
-    let taken = start.elapsed().as_millis() as u64;
+    // The other tests of this file may have slowed that one down.
+    let taken = (start.elapsed().as_millis() as u64).min(700);
     let mut moments = Moments(0x2545_f491_4f6c_dd1d);
     let (mut kills, mut ends) = (0, 0);
     while kills < 100 {
