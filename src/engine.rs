@@ -199,8 +199,9 @@ pub trait Network: Send {
     fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error>;
 
     /// Which operator reads which, for [`crate::insights::structure`], one line each:
-    /// `value ID OPERATOR KERNEL STRIDE PADDING DILATION : ID...` and `tap ID`, where ID 0
-    /// is the input, sizes are numbers by axis, and taps come in the order of the code.
+    /// `value ID OPERATOR KERNEL STRIDE PADDING DILATION DIMENSIONS : ID...` and `tap ID`,
+    /// where ID 0 is the input and ? an unknown value, sizes are numbers by axis, and taps
+    /// come in the order of the code. Empty unless all operators are layers.
     fn structure(&self) -> String;
 
     /// For each layer in `wanted` and each of `places` (row and column as shares of the

@@ -135,11 +135,11 @@ impl Network for FakeNetwork {
     fn structure(&self) -> String {
         // Layer n reads layer n - 1 through a window of 2 x 2 that steps by 2.
         let spatial = (1..self.operators.len()).flat_map(|n| {
-            [format!("value {n} avg_pool2d 2,2 2,2 0,0 1,1 : {}", n - 1), format!("tap {n}")]
+            [format!("value {n} avg_pool2d 2,2 2,2 0,0 1,1 - : {}", n - 1), format!("tap {n}")]
         });
         let head = self.operators.len();
         let vector = [
-            format!("value {head} flatten - - - - : {}", head.saturating_sub(1)),
+            format!("value {head} flatten - - - - 1 : {}", head.saturating_sub(1)),
             format!("tap {head}"),
         ];
         let lines = ["tap 0".to_owned()].into_iter().chain(spatial);

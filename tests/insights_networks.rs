@@ -235,3 +235,83 @@ fn two_bundles_are_put_side_by_side() {
     }
     assert_eq!(document.comparisons.len(), 1);
 }
+
+/// How far the last layer of one of the small networks sees.
+fn last_reach(network: &str) -> Reach {
+    reaches(Path::new(&fixture(&format!("{network}.pt"))), 32).pop().unwrap().1
+}
+
+fn sizes(network: &str) -> Vec<[f64; 2]> {
+    let model = measured(network);
+    model.layers.iter().map(|layer| window(layer.receptive_field).size).collect()
+}
+
+#[test]
+fn what_is_appended_to_a_list_is_seen() {
+    assert_eq!(window(last_reach("appends")).size, [9.0; 2]);
+    let model = measured("appends");
+    let inside = model.layers[1].folds[0].energy_inside.unwrap().mean;
+    assert!((inside - 1.0).abs() < 1e-6, "{inside}");
+    // Both branches are on the way, and the longer one counts.
+    let convolutions = model.blur[0].shares.iter().find(|share| share.kind == Kind::Convolution);
+    assert_eq!(convolutions.unwrap().operators, 2);
+}
+
+#[test]
+fn a_tensor_that_was_written_over_sees_what_was_written() {
+    assert_eq!(window(last_reach("copied_into")).size, [7.0; 2]);
+}
+
+#[test]
+fn where_writes_cannot_be_followed_the_field_is_unknown() {
+    for network in ["by_key", "assigned_slice"] {
+        assert_eq!(last_reach(network), Reach::Unknown, "{network}");
+    }
+    let model = measured("by_key");
+    assert_eq!(model.blur, []);
+}
+
+#[test]
+fn what_other_operators_took_is_not_the_activation_s_nor_a_sum_s() {
+    // Where all values are positive, ReLU does nothing.
+    let model = measured("summed");
+    assert_all_is_due_to(&model, Kind::Other);
+    assert!(octaves(&model, Kind::Activation).abs() < 1e-6, "{:?}", model.blur);
+    let sums = model.blur[0].shares.iter().find(|share| share.kind == Kind::Add).unwrap();
+    assert_eq!((sums.octaves, sums.operators), (0.0, 0));
+    // Maps of 16 x 64 are no pictures of a square, and the way would lead through them.
+    assert_eq!(measured("shifted").blur, []);
+}
+
+#[test]
+fn operators_across_channels_see_no_more_of_the_image() {
+    assert_eq!(sizes("channel_wise"), [[3.0; 2]; 3]);
+}
+
+#[test]
+fn the_field_of_a_turned_map_is_not_said_to_lie_as_before() {
+    assert_eq!(last_reach("turned"), Reach::Unknown);
+}
+
+#[test]
+fn a_layer_that_is_written_over_has_no_effective_field_and_the_others_have() {
+    let model = measured("in_place");
+    let has_field: Vec<bool> =
+        model.layers.iter().map(|layer| layer.folds[0].effective_field.is_some()).collect();
+    // ReLU, overwritten; sigmoid; tanh.
+    assert_eq!(has_field, [false, true, true]);
+    assert!(model.layers.iter().all(|layer| layer.folds[0].detail.is_some()));
+}
+
+#[test]
+fn of_maps_without_a_detail_nothing_is_said() {
+    let model = measured("nothing");
+    assert_eq!(model.blur, []);
+    let blamed = |model: &ModelInsights| -> Vec<Option<bool>> {
+        model.observations[3..].iter().map(|observation| observation.holds).collect()
+    };
+    assert_eq!(blamed(&model), [None; 3]);
+    // The sigmoid's map is NaN throughout: the way ends at the ReLU before.
+    let model = measured("no_numbers");
+    assert_eq!((model.blur[0].layer.as_str(), model.layers.len()), (&*model.layers[0].name, 2));
+}

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoEnumIterator};
 
-use super::structure::Structure;
+use super::structure::{Step, Structure};
 use crate::layers::Layer;
 
 /// What an operator does.
@@ -26,7 +26,8 @@ pub enum Kind {
     Activation,
     /// A sum of branches.
     Add,
-    /// Anything else: products, concatenations, enlargements.
+    /// Anything else: products, concatenations, enlargements; and every operator that
+    /// comes after one that is not looked at, together with that one.
     Other,
 }
 
@@ -42,17 +43,42 @@ pub struct Share {
     pub operators: usize,
 }
 
-/// Kinds of operators by what their names say.
-pub fn kind(layer: &Layer, strided: bool) -> Kind {
+/// Operators that are neither activations nor of a kind of their own.
+const OTHERS: &[&str] = &[
+    "sub",
+    "mul",
+    "div",
+    "cat",
+    "slice",
+    "pad",
+    "constant_pad_nd",
+    "reflection_pad2d",
+    "replication_pad2d",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "conv_transpose2d",
+];
+
+/// Kinds of operators by what their names say; `add` is a sum of branches, or of one and a
+/// constant.
+pub fn kind(layer: &Layer) -> Kind {
     match layer.operator.as_str() {
-        "conv2d" if strided => Kind::Stride,
         "conv2d" | "linear" => Kind::Convolution,
         name if name.contains("pool") => Kind::Pooling,
         name if name.ends_with("_norm") => Kind::Normalisation,
         "add" => Kind::Add,
-        "mul" | "cat" | "pixel_shuffle" | "conv_transpose2d" => Kind::Other,
-        name if name.starts_with("upsample") => Kind::Other,
+        name if OTHERS.contains(&name) || name.starts_with("upsample") => Kind::Other,
         _ => Kind::Activation,
+    }
+}
+
+/// The kind that a step's share counts for.
+fn kind_of(step: &Step, layers: &[Layer], structure: &Structure) -> Kind {
+    match kind(&layers[step.tap]) {
+        _ if !step.alone => Kind::Other,
+        Kind::Convolution if structure.is_strided(step.tap) => Kind::Stride,
+        Kind::Add if !structure.joins(step.tap) => Kind::Other,
+        kind => kind,
     }
 }
 
@@ -62,7 +88,7 @@ pub fn kind(layer: &Layer, strided: bool) -> Kind {
 /// always add up to `log2(input / last)`.
 pub fn shares(
     input: f64,
-    way: &[usize],
+    way: &[Step],
     layers: &[Layer],
     details: &[Option<f64>],
     structure: &Structure,
@@ -70,11 +96,11 @@ pub fn shares(
     let mut shares: Vec<Share> =
         Kind::iter().map(|kind| Share { kind, octaves: 0.0, operators: 0 }).collect();
     let mut before = input;
-    for &tap in way {
-        let kind = kind(&layers[tap], structure.is_strided(tap));
+    for step in way {
+        let kind = kind_of(step, layers, structure);
         let Some(share) = shares.iter_mut().find(|share| share.kind == kind) else { continue };
         share.operators += 1;
-        if let Some(detail) = details[tap] {
+        if let Some(detail) = details[step.tap] {
             share.octaves += (before / detail).log2();
             before = detail;
         }
@@ -84,5 +110,5 @@ pub fn shares(
 
 /// Which layers are activation layers, and not operators that are looked at for blur alone.
 pub fn is_activation(layer: &Layer) -> bool {
-    kind(layer, false) == Kind::Activation
+    kind(layer) == Kind::Activation
 }

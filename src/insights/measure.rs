@@ -126,17 +126,28 @@ fn one_fold<'a>(
     };
     let mut measured =
         Fold { number: fold.fold, seen: Vec::new(), input_detail: Vec::new(), blur: None };
-    let mut blurs = Vec::new();
     for (path, image) in &images.0 {
         talk.now(format!("{} fold {} {}", what.model.name, fold.fold, path.display()));
         let detail = input_detail(image.view());
         measured.seen.push(look(&mut opened, image, what.places)?);
-        blurs.extend(blur_of(&mut opened, image, detail, fold.fold)?);
         measured.input_detail.push(detail);
         talk.advance(1);
     }
-    measured.blur = mean_blur(blurs);
+    if let Some(last) = end_of_way(&opened.chosen, &measured.seen) {
+        let mut blurs = Vec::new();
+        for ((_, image), detail) in images.0.iter().zip(&measured.input_detail) {
+            blurs.extend(blur_of(&mut opened, image, *detail, last, fold.fold)?);
+        }
+        measured.blur = mean_blur(blurs);
+    }
     Ok((measured, opened))
+}
+
+/// The last layer that has a detail in any image. One end for all images, so that their
+/// shares can be averaged.
+fn end_of_way(chosen: &[usize], seen: &[Vec<Seen>]) -> Option<usize> {
+    let has_detail = |place: usize| seen.iter().any(|image| image[place].detail.is_some());
+    (0..chosen.len()).rev().find(|place| has_detail(*place)).map(|place| chosen[place])
 }
 
 fn open(what: &Measure<'_>, engine: &dyn Engine, file: &Path) -> Result<Opened, Error> {
@@ -262,12 +273,13 @@ fn centre(
     }
 }
 
-/// What each kind of operator took of this image's detail; `None` where the graph does not
-/// tell the way, or nothing has a detail.
+/// What each kind of operator took of this image's detail up to the layer `last`; `None`
+/// where the graph does not tell the way, or an end of it has no detail.
 fn blur_of(
     opened: &mut Opened,
     image: &Array3<f32>,
     input: Option<f64>,
+    last: usize,
     fold: usize,
 ) -> Result<Option<Blur>, Error> {
     let (operators, structure) = (&opened.operators, &opened.structure);
@@ -279,16 +291,17 @@ fn blur_of(
         let shape = &operators[at].shape;
         operators[at].is_spatial() && shape[1..].iter().all(|s| *s >= spectrum::SMALLEST_SIDE)
     };
-    let last = opened.chosen.iter().rev().find(|at| wide(**at));
-    let way = last.and_then(|last| structure.way(*last, wide));
-    let (Some(&last), Some(way), Some(input)) = (last, way, input) else { return Ok(None) };
-    let names: Vec<String> = way.iter().map(|at| operators[*at].name.clone()).collect();
+    let (Some(way), Some(input)) = (structure.way(last, wide), input) else { return Ok(None) };
+    let names: Vec<String> = way.iter().map(|step| operators[step.tap].name.clone()).collect();
     let runs = opened.network.run(&batch(image), &names, Take::Channels)?;
     let mut details = vec![None; operators.len()];
     let maps = runs.first().map(Vec::as_slice).unwrap_or_default();
     let found: Vec<Option<f64>> =
         maps.par_iter().map(|map| spectrum::detail(mean_map(map).view())).collect();
-    way.iter().zip(found).for_each(|(at, detail)| details[*at] = detail);
+    way.iter().zip(found).for_each(|(step, detail)| details[step.tap] = detail);
+    if details[last].is_none() {
+        return Ok(None);
+    }
     let shares = blur::shares(input, &way, operators, &details, structure);
     let octaves = shares.iter().map(|share| share.octaves).sum();
     let (_, height, width) = image.dim();

@@ -1,6 +1,6 @@
 //! What the graph tells of a network: how far each layer sees, and by which way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,39 @@ struct Value {
     operator: String,
     /// Kernel, stride, padding, dilation, each by height and width.
     window: [Option<[f64; 2]>; 4],
-    sources: Vec<usize>,
+    /// The dimensions that it works along; below zero they count from the last.
+    dims: Option<Vec<i64>>,
+    /// `None`: it depends on the input, and nobody knows by which value.
+    sources: Vec<Option<usize>>,
+}
+
+/// A tap on the way to a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The tap.
+    pub tap: usize,
+    /// Whether nothing but its own operator changes the map since the tap before. Else
+    /// nobody can tell what was whose.
+    pub alone: bool,
+}
+
+/// Where the channels of a tensor of images stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Images, channels, height, width.
+    First,
+    /// Images, height, width, channels.
+    Last,
+    Unknown,
+}
+
+/// What is known of a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    reach: Reach,
+    order: Order,
+    /// Whether it is a list or the like of values that see differently.
+    mixed: bool,
 }
 
 /// The part of the image that one value of a layer can depend on, by height and width.
@@ -72,72 +104,107 @@ impl Structure {
 
     /// How far each tap sees. Where branches meet, the one that sees most counts.
     pub fn reaches(&self) -> Vec<Reach> {
-        let mut known = HashMap::from([(0, Reach::Window(PIXEL))]);
+        // Nothing is known of a value that depends on no image.
+        let mut known = HashMap::from([(0, Some(Seen::IMAGE))]);
         for value in &self.values {
-            let sources = value.sources.iter().filter_map(|id| known.get(id).copied());
-            let from = sources.reduce(largest).unwrap_or(Reach::Unknown);
-            known.insert(value.id, seen_through(value, from));
+            let sources: Vec<Seen> = value
+                .sources
+                .iter()
+                .filter_map(|id| id.map_or(Some(Seen::UNKNOWN), |id| *known.get(&id)?))
+                .collect();
+            known.insert(value.id, merged(&sources).map(|from| seen_through(value, from)));
         }
-        let reach = |tap: &Option<usize>| tap.and_then(|id| known.get(&id).copied());
-        self.taps.iter().map(|tap| reach(tap).unwrap_or(Reach::Unknown)).collect()
+        let reach = |tap: &Option<usize>| tap.and_then(|id| known.get(&id).copied().flatten());
+        self.taps.iter().map(|tap| reach(tap).map_or(Reach::Unknown, |seen| seen.reach)).collect()
     }
 
     /// Whether the operator of this tap steps by more than one value.
     pub fn is_strided(&self, tap: usize) -> bool {
-        let id = self.taps.get(tap).copied().flatten();
-        let value = id.and_then(|id| self.values.iter().find(|value| value.id == id));
-        value.and_then(|value| value.window[1]).is_some_and(|step| step.iter().any(|s| *s > 1.0))
+        let step = self.value_of(tap).and_then(|value| value.window[1]);
+        step.is_some_and(|step| step.iter().any(|s| *s > 1.0))
+    }
+
+    /// Whether more than one value that depends on the input meets in this tap's operator.
+    pub fn joins(&self, tap: usize) -> bool {
+        self.value_of(tap).is_some_and(|value| value.sources.len() > 1)
+    }
+
+    fn value_of(&self, tap: usize) -> Option<&Value> {
+        let id = self.taps.get(tap).copied().flatten()?;
+        self.values.iter().find(|value| value.id == id)
     }
 
     /// The way from the input to the tap `last`: the taps on it, `last` included, in
     /// order. Where branches meet, the one with the most taps counts, as long as all of
-    /// its taps are `allowed`.
-    pub fn way(&self, last: usize, allowed: impl Fn(usize) -> bool) -> Option<Vec<usize>> {
+    /// its taps are `allowed`. `None` if the graph does not tell a way.
+    pub fn way(&self, last: usize, allowed: impl Fn(usize) -> bool) -> Option<Vec<Step>> {
         let tapped: HashMap<usize, usize> =
             self.taps.iter().enumerate().filter_map(|(tap, id)| Some(((*id)?, tap))).collect();
-        let mut before: HashMap<usize, Option<usize>> = HashMap::new();
-        // For each value: the taps on the longest way to it, and the last of them.
-        let mut ways: HashMap<usize, (usize, Option<usize>)> = HashMap::new();
-        let inputs = [Value::input()];
-        for value in inputs.iter().chain(&self.values) {
-            let sources = value.sources.iter().filter_map(|id| ways.get(id));
-            let longest = sources.fold(None, |best: Option<(usize, Option<usize>)>, way| {
-                if best.is_some_and(|best| best.0 >= way.0) { best } else { Some(*way) }
-            });
-            let Some((length, from)) = longest.or((value.id == 0).then_some((0, None))) else {
+        let mut before: HashMap<usize, (Option<usize>, bool)> = HashMap::new();
+        let mut ways = HashMap::from([(0, Way { length: 0, last: None, alone: true })]);
+        // Lists and the like whose elements came by different ways.
+        let mut mixed: HashSet<usize> = HashSet::new();
+        for value in &self.values {
+            let sources: Vec<usize> = value
+                .sources
+                .iter()
+                .flatten()
+                .copied()
+                .filter(|id| ways.contains_key(id))
+                .collect();
+            let several = sources.iter().any(|id| mixed.contains(id));
+            if is(value, READS) && several {
                 continue;
-            };
+            }
+            if is(value, HOLDERS) && (several || sources.iter().any(|id| *id != sources[0])) {
+                mixed.insert(value.id);
+            }
+            let longest = sources.iter().filter_map(|id| ways.get(id)).copied().reduce(longer);
+            let Some(way) = longest else { continue };
             let way = match tapped.get(&value.id) {
                 Some(tap) if !allowed(*tap) => continue,
                 Some(tap) => {
-                    before.insert(*tap, from);
-                    (length + 1, Some(*tap))
+                    before.insert(*tap, (way.last, way.alone));
+                    Way { length: way.length + 1, last: Some(*tap), alone: true }
                 }
-                None => (length, from),
+                None => Way { alone: way.alone && keeps_map(value), ..way },
             };
             ways.insert(value.id, way);
         }
-        let mut way = vec![last];
-        let mut next = *before.get(&last)?;
+        let mut way = Vec::new();
+        let mut next = Some(last);
         while let Some(tap) = next {
-            way.push(tap);
-            next = before.get(&tap).copied().flatten();
+            let (from, alone) = *before.get(&tap)?;
+            way.push(Step { tap, alone });
+            next = from;
         }
         way.reverse();
         Some(way)
     }
 }
 
-impl Value {
-    fn input() -> Value {
-        Value { id: 0, operator: String::new(), window: [None; 4], sources: Vec::new() }
-    }
+/// A way to a value: the taps on it, the last of them, and whether nothing has changed the
+/// map since.
+#[derive(Clone, Copy)]
+struct Way {
+    length: usize,
+    last: Option<usize>,
+    alone: bool,
+}
+
+fn longer(a: Way, b: Way) -> Way {
+    if b.length > a.length { b } else { a }
+}
+
+impl Seen {
+    const IMAGE: Seen = Seen { reach: Reach::Window(PIXEL), order: Order::First, mixed: false };
+    const UNKNOWN: Seen = Seen { reach: Reach::Unknown, order: Order::Unknown, mixed: false };
 }
 
 fn value(line: &str) -> Option<Value> {
     let (fields, sources) = line.split_once(':')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
-    let [id, operator, window @ ..] = &fields[..] else { return None };
+    let [id, operator, sizes @ ..] = &fields[..] else { return None };
     let axes = |text: &str| -> Option<[f64; 2]> {
         let numbers: Option<Vec<f64>> = text.split(',').map(|n| n.parse().ok()).collect();
         match numbers?[..] {
@@ -146,17 +213,19 @@ fn value(line: &str) -> Option<Value> {
             _ => None,
         }
     };
-    let sizes = |at: usize| window.get(at).and_then(|text| axes(text));
+    let window = |at: usize| sizes.get(at).and_then(|text| axes(text));
+    let dims = |text: &&str| text.split(',').map(|n| n.parse().ok()).collect();
     Some(Value {
         id: id.parse().ok()?,
         operator: (*operator).to_owned(),
-        window: [sizes(0), sizes(1), sizes(2), sizes(3)],
-        sources: sources.split_whitespace().filter_map(|id| id.parse().ok()).collect(),
+        window: [window(0), window(1), window(2), window(3)],
+        dims: sizes.get(4).and_then(dims),
+        sources: sources.split_whitespace().map(|id| id.parse().ok()).collect(),
     })
 }
 
-/// Operators that leave every value at its place, whatever they do across channels.
-const IN_PLACE: &[&str] = &[
+/// Operators on each value alone, or on those of the same place.
+const POINTWISE: &[&str] = &[
     "add",
     "sub",
     "mul",
@@ -175,24 +244,6 @@ const IN_PLACE: &[&str] = &[
     "minimum",
     "where",
     "batch_norm",
-    "layer_norm",
-    "linear",
-    "dropout",
-    "feature_dropout",
-    "cat",
-    "chunk",
-    "split",
-    "clone",
-    "contiguous",
-    "to",
-    "permute",
-    "detach",
-    "ListConstruct",
-    "ListUnpack",
-    "TupleConstruct",
-    "TupleUnpack",
-    "ConstantChunk",
-    "If",
     "relu",
     "relu6",
     "leaky_relu",
@@ -215,27 +266,75 @@ const IN_PLACE: &[&str] = &[
     "hardshrink",
     "softshrink",
 ];
-/// Operators after which every value depends on the whole image.
-const GLOBAL: &[&str] = &[
-    "mean",
-    "sum",
-    "amax",
-    "flatten",
-    "matmul",
-    "bmm",
-    "softmax",
-    "addmm",
-    "group_norm",
-    "instance_norm",
-    "scaled_dot_product_attention",
+/// Operators that give the map that they get.
+const COPIES: &[&str] =
+    &["dropout", "feature_dropout", "clone", "contiguous", "to", "detach", "copy", "permute", "If"];
+/// Operators that put values into something that holds them.
+const HOLDERS: &[&str] = &[
+    "ListConstruct",
+    "TupleConstruct",
+    "DictConstruct",
+    "append",
+    "insert",
+    "extend",
+    "_set_item",
+    "written_inside",
 ];
+/// Operators that take a value out of it.
+const READS: &[&str] = &["ListUnpack", "TupleUnpack", "TupleIndex", "__getitem__", "get", "pop"];
+/// Operators that mix all values along their dimensions.
+const MIXERS: &[&str] = &["mean", "sum", "amax", "amin", "softmax", "log_softmax", "layer_norm"];
+/// Operators that join or part tensors along their dimensions.
+const JOINERS: &[&str] = &["cat", "chunk", "split", "split_with_sizes", "ConstantChunk"];
+/// Operators after which every value depends on the whole image.
+const GLOBAL: &[&str] = &["addmm", "group_norm", "instance_norm", "scaled_dot_product_attention"];
 
-fn seen_through(value: &Value, from: Reach) -> Reach {
+fn is(value: &Value, list: &[&str]) -> bool {
+    list.contains(&value.operator.as_str())
+}
+
+/// Whether the mean over the channels is the same before and after. A concatenation
+/// changes it, so a list that is held together does not.
+fn keeps_map(value: &Value) -> bool {
+    is(value, COPIES) || is(value, HOLDERS) || is(value, READS)
+}
+
+/// What is known of all sources together; `None` of none.
+fn merged(sources: &[Seen]) -> Option<Seen> {
+    let reach = sources.iter().map(|seen| seen.reach).reduce(largest)?;
+    let known = || sources.iter().map(|seen| seen.order).filter(|order| *order != Order::Unknown);
+    let order = known().next().filter(|first| known().all(|other| other == *first));
+    let first = sources[0];
+    let mixed = sources.iter().any(|seen| seen.mixed || seen.reach != first.reach);
+    Some(Seen { reach, order: order.unwrap_or(Order::Unknown), mixed })
+}
+
+fn seen_through(value: &Value, from: Seen) -> Seen {
+    let order = order_after(value, from.order);
+    let mixed = from.mixed && (is(value, HOLDERS) || is(value, READS));
+    if is(value, READS) && from.mixed {
+        return Seen::UNKNOWN;
+    }
+    Seen { reach: reach_after(value, from), order, mixed }
+}
+
+fn order_after(value: &Value, order: Order) -> Order {
+    match (value.operator.as_str(), value.dims.as_deref(), order) {
+        ("permute", Some([0, 2, 3, 1]), Order::First) => Order::Last,
+        ("permute", Some([0, 3, 1, 2]), Order::Last) => Order::First,
+        ("permute", Some([0, 1, 2, 3]), order) => order,
+        ("permute" | "squeeze" | "flatten", ..) => Order::Unknown,
+        _ => order,
+    }
+}
+
+fn reach_after(value: &Value, from: Seen) -> Reach {
     let operator = value.operator.as_str();
-    let Reach::Window(field) = from else { return from };
+    let Reach::Window(field) = from.reach else { return from.reach };
     let [kernel, stride, padding, dilation] = value.window;
+    let is_first = from.order == Order::First;
     match operator {
-        "conv2d" | "_convolution" | "convolution" | "max_pool2d" | "avg_pool2d" => {
+        "conv2d" | "_convolution" | "convolution" | "max_pool2d" | "avg_pool2d" if is_first => {
             // A pool without a stride steps by its kernel.
             let step = stride.or(kernel.filter(|_| operator.ends_with("pool2d")));
             let sizes = kernel.zip(step).zip(padding).zip(dilation);
@@ -244,10 +343,34 @@ fn seen_through(value: &Value, from: Reach) -> Reach {
             })
         }
         "adaptive_avg_pool2d" | "adaptive_max_pool2d" if kernel == Some([1.0; 2]) => Reach::Whole,
-        _ if GLOBAL.contains(&operator) => Reach::Whole,
-        _ if IN_PLACE.contains(&operator) => from,
+        // Vectors, on their way to a layer that takes all of them.
+        "flatten" if value.dims.as_deref() == Some(&[1]) => Reach::Whole,
+        // Height and width may have changed places.
+        "permute" if order_after(value, from.order) == Order::Unknown => Reach::Unknown,
+        "linear" if from.order != Order::Last => Reach::Unknown,
+        "linear" | "squeeze" => from.reach,
+        _ if is(value, GLOBAL) => Reach::Whole,
+        _ if is(value, MIXERS) || is(value, JOINERS) => match sides(value, from.order) {
+            Some([false, false]) => from.reach,
+            Some([true, true]) if is(value, MIXERS) => Reach::Whole,
+            _ => Reach::Unknown,
+        },
+        _ if is(value, POINTWISE) || is(value, COPIES) => from.reach,
+        _ if is(value, HOLDERS) || is(value, READS) => from.reach,
         _ => Reach::Unknown,
     }
+}
+
+/// Whether the operator works along height and along width; `None` if nobody knows.
+fn sides(value: &Value, order: Order) -> Option<[bool; 2]> {
+    let dims = value.dims.as_ref()?;
+    let [height, width] = match order {
+        Order::First => [2, 3],
+        Order::Last => [1, 2],
+        Order::Unknown => return None,
+    };
+    let along = |side: i64| dims.iter().any(|dim| dim.rem_euclid(4) == side);
+    Some([along(height), along(width)])
 }
 
 fn widened(field: Field, kernel: [f64; 2], step: [f64; 2], pad: [f64; 2], dil: [f64; 2]) -> Field {
@@ -282,6 +405,14 @@ mod tests {
         }
     }
 
+    fn taps(way: Option<Vec<Step>>) -> Vec<usize> {
+        way.expect("a way").iter().map(|step| step.tap).collect()
+    }
+
+    fn reach(text: &str) -> Reach {
+        *Structure::parse(text).reaches().last().expect("a tap")
+    }
+
     /// 3x3, then a branch of 3x3 and one without, then a pool of 2.
     const BRANCHED: &str = "\
 value 1 conv2d 3,3 1,1 1,1 1,1 : 0
@@ -301,8 +432,8 @@ tap 4";
         assert_eq!(window(reaches[3]).size, [6.0; 2]);
         assert_eq!(window(reaches[3]).stride, [2.0; 2]);
         assert_eq!(window(reaches[3]).offset, [0.5; 2]);
-        assert_eq!(structure.way(3, |_| true), Some(vec![0, 1, 2, 3]));
-        assert_eq!(structure.way(3, |tap| tap != 1), Some(vec![0, 2, 3]));
+        assert_eq!(taps(structure.way(3, |_| true)), [0, 1, 2, 3]);
+        assert_eq!(taps(structure.way(3, |tap| tap != 1)), [0, 2, 3]);
         assert!(!structure.is_strided(0));
     }
 
@@ -312,5 +443,56 @@ tap 4";
         assert_eq!(reaches, [Reach::Unknown, Reach::Unknown]);
         let whole = "value 1 adaptive_avg_pool2d 1,1 - - - : 0\nvalue 2 mul - - - - : 0 1\ntap 2";
         assert_eq!(Structure::parse(whole).reaches(), [Reach::Whole]);
+    }
+
+    #[test]
+    fn a_source_that_nobody_knows_makes_the_reach_unknown() {
+        assert_eq!(reach("value 1 add - - - - - : 0 ?\ntap 1"), Reach::Unknown);
+        // One that depends on no image changes nothing.
+        let constant = "value 1 ListConstruct - - - - - :\nvalue 2 append - - - - - : 1 0\ntap 2";
+        assert_eq!(reach(constant), Reach::Window(PIXEL));
+    }
+
+    #[test]
+    fn what_is_taken_out_of_a_list_of_different_things_is_unknown() {
+        let list = "value 1 conv2d 3,3 1,1 1,1 1,1 - : 0\ntap 1\n\
+                    value 2 ListConstruct - - - - - : 0 1\n";
+        let read = Structure::parse(&format!("{list}value 3 __getitem__ - - - - - : 2\ntap 3"));
+        assert_eq!(read.reaches()[1], Reach::Unknown);
+        assert_eq!(read.way(1, |_| true), None);
+        let joined = Structure::parse(&format!("{list}value 3 cat - - - - 1 : 2\ntap 3"));
+        assert_eq!(window(joined.reaches()[1]).size, [3.0; 2]);
+        assert_eq!(taps(joined.way(1, |_| true)), [0, 1]);
+    }
+
+    #[test]
+    fn dimensions_decide_whether_an_operator_sees_the_whole_image() {
+        let after = |operator: &str, dims: &str| {
+            reach(&format!("value 1 {operator} - - - - {dims} : 0\ntap 1"))
+        };
+        assert_eq!(after("mean", "2,3"), Reach::Whole);
+        assert_eq!(after("mean", "-1,-2"), Reach::Whole);
+        assert_eq!(after("softmax", "1"), Reach::Window(PIXEL));
+        assert_eq!(after("softmax", "-1"), Reach::Unknown);
+        assert_eq!(after("mean", "-"), Reach::Unknown);
+        assert_eq!(after("cat", "1"), Reach::Window(PIXEL));
+        assert_eq!(after("cat", "2"), Reach::Unknown);
+        assert_eq!(after("layer_norm", "-3,-2,-1"), Reach::Whole);
+        assert_eq!(after("permute", "0,1,3,2"), Reach::Unknown);
+        let last = "value 1 permute - - - - 0,2,3,1 : 0\nvalue 2 linear - - - - - : 1\n\
+                    value 3 layer_norm - - - - -1 : 2\n";
+        assert_eq!(reach(&format!("{last}tap 3")), Reach::Window(PIXEL));
+        let pooled = "value 4 max_pool2d 2,2 - 0,0 1,1 - : 3\ntap 4";
+        assert_eq!(reach(&format!("{last}{pooled}")), Reach::Unknown);
+    }
+
+    #[test]
+    fn an_operator_without_a_tap_on_the_way_is_told() {
+        let text = "value 1 roll - - - - - : 0\nvalue 2 add - - - - - : 1\ntap 2\n\
+                    value 3 dropout - - - - - : 2\nvalue 4 relu - - - - - : 3\ntap 4";
+        let structure = Structure::parse(text);
+        let steps = [Step { tap: 0, alone: false }, Step { tap: 1, alone: true }];
+        assert_eq!(structure.way(1, |_| true), Some(steps.to_vec()));
+        assert!(!structure.joins(0));
     }
 }

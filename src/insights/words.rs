@@ -12,8 +12,9 @@ const BLAMED: &[(&[Kind], &str)] = &[
     (&[Kind::Convolution], "convolutions of stride 1 add to the blur"),
     (&[Kind::Activation], "activation functions add to the blur"),
 ];
-/// Octaves below this are rounding.
-const NOTHING: f64 = 1e-3;
+/// The least that is called an effect, in octaves: 7 % of the detail. Below that, another
+/// image says something else.
+const EFFECT: f64 = 0.1;
 
 /// What the figures of one model say of each observation: the same claims, in the same
 /// order, for every model.
@@ -69,7 +70,7 @@ fn fields(model: &ModelInsights) -> Observation {
     observation(claim, Some(holds), &figures)
 }
 
-/// Whether these kinds of operators took detail in every fold.
+/// Whether these kinds of operators took detail worth the name in every fold.
 fn blame(model: &ModelInsights, kinds: &[Kind], claim: &str) -> Observation {
     let took = |blur: &Blur| -> (f64, usize) {
         let shares = blur.shares.iter().filter(|share| kinds.contains(&share.kind));
@@ -79,15 +80,17 @@ fn blame(model: &ModelInsights, kinds: &[Kind], claim: &str) -> Observation {
     let operators = by_fold.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let mean = agreement::mean(by_fold.iter().map(|(octaves, _)| *octaves));
     let (Some(mean), Some(total)) = (mean, octaves(model)) else {
-        return observation(claim, None, "the graph does not tell the way to the last layer");
+        let figures = "no layer has a detail, or the graph does not tell the way to the last one \
+                       that has";
+        return observation(claim, None, figures);
     };
     if operators == 0 {
         return observation(claim, None, "there is no such operator on the way");
     }
-    let falling = by_fold.iter().filter(|(octaves, _)| *octaves > NOTHING).count();
+    let falling = by_fold.iter().filter(|(octaves, _)| *octaves >= EFFECT).count();
     let figures = format!(
-        "{operators} operators took {mean:.2} octaves of a total of {total:.2}, and some in \
-         {falling} of {} folds",
+        "{operators} operators took {mean:.2} octaves of a total of {total:.2}, and at \
+         least {EFFECT} in {falling} of {} folds",
         by_fold.len()
     );
     observation(claim, Some(falling == by_fold.len()), &figures)
@@ -131,4 +134,48 @@ pub fn comparisons(models: &[ModelInsights]) -> Vec<String> {
 fn range(model: &ModelInsights) -> Option<(f64, f64)> {
     let octaves = || model.blur.iter().map(|blur| blur.octaves);
     octaves().reduce(f64::min).zip(octaves().reduce(f64::max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blur::Share;
+    use super::*;
+
+    /// A model of one activation on the way, which took so much.
+    fn model(octaves: f64) -> ModelInsights {
+        let shares = vec![Share { kind: Kind::Activation, octaves, operators: 1 }];
+        ModelInsights {
+            model: "m".to_owned(),
+            folds: vec![1],
+            images: Vec::new(),
+            input: [64, 64],
+            input_detail: None,
+            layers: Vec::new(),
+            trend: None,
+            fill_trend: None,
+            blur: vec![Blur { fold: 1, layer: "relu".to_owned(), octaves, grid: 0.0, shares }],
+            observations: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_share_next_to_nothing_is_no_effect() {
+        let activations = |octaves: f64| observations(&model(octaves)).pop().expect("activations");
+        assert_eq!(activations(0.02).holds, Some(false));
+        let text = activations(0.02).text;
+        assert!(
+            text.contains("not supported") && text.contains("at least 0.1 in 0 of 1"),
+            "{text}"
+        );
+        assert_eq!(activations(0.1).holds, Some(true));
+        assert_eq!(observations(&model(-1.0)).pop().expect("activations").holds, Some(false));
+    }
+
+    #[test]
+    fn without_a_detail_nothing_can_be_said() {
+        let nothing = ModelInsights { blur: Vec::new(), ..model(0.0) };
+        let said = observations(&nothing);
+        assert!(said.iter().all(|observation| observation.holds.is_none()), "{said:?}");
+    }
 }

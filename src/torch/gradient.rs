@@ -24,6 +24,12 @@ pub(super) fn sum(tensor: &Tensor, picture: &Picture) -> Result<Option<Tensor>, 
     tensor.f_sum_dim_intlist(channels, false, Kind::Float).map(Some)
 }
 
+/// Whether the code has written over what the gradient is computed from, as `y += x` does
+/// after a ReLU.
+pub(super) fn is_overwritten(error: &TchError) -> bool {
+    error.to_string().contains("modified by an inplace operation")
+}
+
 /// For each place (shares of height and width), the squared gradient by `image` of a
 /// layer's [`sum`], summed over the image's channels: height x width.
 pub(super) fn energies(

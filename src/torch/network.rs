@@ -277,7 +277,11 @@ impl Network for TorchNetwork {
             .zip(&found)
             .map(|(name, tensor)| {
                 let energy = |tensor| gradient::energies(tensor, &image, places);
-                tensor.as_ref().map_or(Ok(Vec::new()), energy).map_err(|error| {
+                let found = tensor.as_ref().map_or(Ok(Vec::new()), energy);
+                // The other layers' gradients can still be had.
+                let gone = found.as_ref().is_err_and(gradient::is_overwritten);
+                let found = if gone { Ok(Vec::new()) } else { found };
+                found.map_err(|error| {
                     let message = format!("the gradients of its layer {name} cannot be had");
                     self.source.failed(&image, message, error.to_string())
                 })

@@ -13,6 +13,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
@@ -238,8 +239,10 @@ const std::unordered_set<std::string>& shaping_operators() {
   static const std::unordered_set<std::string> names{
       "conv2d", "_convolution", "convolution", "conv_transpose2d", "max_pool2d", "avg_pool2d",
       "lp_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "batch_norm", "layer_norm",
-      "group_norm", "instance_norm", "local_response_norm", "add", "mul", "cat", "linear",
-      "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "pixel_shuffle"};
+      "group_norm", "instance_norm", "local_response_norm", "add", "sub", "mul", "div", "cat",
+      "linear", "slice", "pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",
+      "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "pixel_shuffle",
+      "pixel_unshuffle"};
   return names;
 }
 
@@ -293,6 +296,7 @@ class Tapper {
   std::unordered_map<Graph*, Value*> sinks_;
   // Inputs of a forked subgraph, and what they are outside of it.
   std::unordered_map<Value*, Value*> captured_;
+  std::unordered_map<Node*, bool> weights_;
 
   std::optional<std::string> path_of(Value* value) const {
     if (value == self_) {
@@ -311,6 +315,27 @@ class Tapper {
     }
     const auto& name = value->node()->s(attr::name);
     return parent->empty() ? name : *parent + "." + name;
+  }
+
+  // Whether the node computes from weights alone. A tap would keep freezing from doing
+  // that once, and a convolution's kernel would have no size that the graph tells.
+  bool is_weight(Node* node) {
+    if (node->kind() == prim::Constant || node->kind() == prim::GetAttr) {
+      return true;
+    }
+    const bool is_list = node->kind() == prim::ListConstruct;
+    if (!(node->kind().is_aten() || is_list) || !node->blocks().empty() ||
+        (is_list && node->output()->type()->isSubtypeOf(*ListType::ofTensors()))) {
+      return false;
+    }
+    auto known = weights_.find(node);
+    if (known == weights_.end()) {
+      const auto& inputs = node->inputs();
+      const bool all = std::all_of(
+          inputs.begin(), inputs.end(), [&](Value* input) { return is_weight(input->node()); });
+      known = weights_.emplace(node, all).first;
+    }
+    return known->second;
   }
 
   // Whether the class is a module of torch.nn.modules.activation, mangled or not.
@@ -358,7 +383,8 @@ class Tapper {
         inline_call(node, caller);
       } else if (auto operation = activation(node)) {
         insert_tap(node, Site{caller.path, *operation, caller.is_activation_module});
-      } else if (auto shaping = all_operators_ ? shaping_operator(node) : std::nullopt) {
+      } else if (auto shaping = all_operators_ && !is_weight(node) ? shaping_operator(node)
+                                                                  : std::nullopt) {
         insert_tap(node, Site{caller.path, *shaping, caller.is_operator_module});
       } else {
         for (Block* block : node->blocks()) {
@@ -624,16 +650,6 @@ class Reader {
     return std::nullopt;
   }
 
- private:
-  Graph& graph_;
-  const Module& module_;
-  std::unordered_set<Value*> marked_;
-  bool grown_ = false;
-
-  void mark(Value* value) {
-    grown_ = marked_.insert(value).second || grown_;
-  }
-
   // The shape of a tensor does not carry its values.
   static bool reads_only_shape(Node* node) {
     static const std::unordered_set<std::string> names{
@@ -648,6 +664,16 @@ class Reader {
     }
     const auto* alias = schema->arguments()[use.offset].alias_info();
     return alias && alias->isWrite();
+  }
+
+ private:
+  Graph& graph_;
+  const Module& module_;
+  std::unordered_set<Value*> marked_;
+  bool grown_ = false;
+
+  void mark(Value* value) {
+    grown_ = marked_.insert(value).second || grown_;
   }
 
   void spread(Block* block) {
@@ -819,11 +845,21 @@ class Reader {
 
 // Writes down which operator reads which: what receptive fields are computed from. One
 // line for each value that depends on the input; see shim.h for its fields.
+//
+// Code may write into what is there already (`l.append(x)`, `y += x`, `y[:, 0] = x`): from
+// there on what was written to has another id.
 class Structure {
  public:
-  Structure(Graph& graph, const Reader& reader) : reader_(reader) {
-    ids_[graph.inputs().at(1)] = 0;
-    walk(graph.block());
+  Structure(const std::shared_ptr<Graph>& graph, const Reader& reader)
+      : reader_(reader), aliases_(graph) {
+    ids_[graph->inputs().at(1)] = 0;
+    seen_.push_back(graph->inputs().at(1));
+    for_each_node(graph->block(), [&](Node* node) {
+      if (node->kind() == prim::SetAttr) {
+        assigned_.insert(node->s(attr::name));
+      }
+    });
+    walk(graph->block());
   }
 
   std::string text() const {
@@ -832,55 +868,221 @@ class Structure {
 
  private:
   const Reader& reader_;
+  AliasDb aliases_;
+  // What each value is now.
   std::unordered_map<Value*, size_t> ids_;
+  size_t last_ = 0;
+  // Values that something else may write to.
+  std::vector<Value*> seen_;
+  // Attributes that the code sets: nobody follows what they hold.
+  std::set<std::string> assigned_;
+  // What an in-place operator returns is what it was given.
+  std::unordered_map<Value*, Value*> same_;
   std::string text_;
+
+  Value* origin(Value* value) const {
+    auto found = same_.find(value);
+    return found == same_.end() ? value : found->second;
+  }
+
+  // What stands for a value after the colon; nothing if it depends on no input.
+  std::string source(Value* value) const {
+    auto id = ids_.find(origin(value));
+    if (id != ids_.end()) {
+      return " " + std::to_string(id->second);
+    }
+    const bool is_assigned = value->node()->kind() == prim::GetAttr &&
+        assigned_.count(value->node()->s(attr::name)) != 0;
+    return is_assigned || reader_.depends_on_input(value) ? " ?" : "";
+  }
+
+  size_t add(const std::string& operation, const std::string& sources) {
+    text_ += "value " + std::to_string(++last_) + " " + operation + " :" + sources + "\n";
+    return last_;
+  }
 
   void walk(Block* block) {
     for (Node* node : block->nodes()) {
       if (node->kind() == tap_symbol()) {
-        auto id = ids_.find(node->input(0));
+        auto id = ids_.find(origin(node->input(0)));
         text_ += "tap " + (id == ids_.end() ? std::string("-") : std::to_string(id->second)) + "\n";
         continue;
       }
-      std::vector<Value*> sources(node->inputs().begin(), node->inputs().end());
       for (Block* inner : node->blocks()) {
         walk(inner);
-        sources.insert(sources.end(), inner->outputs().begin(), inner->outputs().end());
       }
-      write(node, sources);
+      if (!Reader::reads_only_shape(node)) {
+        write(node);
+      }
     }
   }
 
-  void write(Node* node, const std::vector<Value*>& sources) {
-    if (std::none_of(node->outputs().begin(), node->outputs().end(), [&](Value* output) {
-          return reader_.depends_on_input(output);
-        })) {
-      return;
+  std::string sources(Node* node) const {
+    std::string from;
+    for (size_t i = 0; i < node->inputs().size(); ++i) {
+      // What decides for a branch is no part of its result, and has a say in it.
+      const bool decides = node->kind() == prim::If && !source(node->input(i)).empty();
+      const bool overwritten = i == 0 && is_aten(node, "copy_");
+      from += decides ? " ?" : overwritten ? "" : source(node->input(i));
     }
+    for (Block* inner : node->blocks()) {
+      for (Value* output : inner->outputs()) {
+        from += source(output);
+      }
+    }
+    return from;
+  }
+
+  void write(Node* node) {
+    const std::string from = sources(node);
+    const bool depends = !from.empty() ||
+        std::any_of(node->outputs().begin(), node->outputs().end(), [&](Value* output) {
+                           return reader_.depends_on_input(output);
+                         });
+    std::vector<Value*> written;
+    for (size_t i = 0; i < node->inputs().size(); ++i) {
+      if (Reader::writes_to(Use(node, i))) {
+        written.push_back(node->input(i));
+      }
+    }
+    if (!written.empty() && returns_what_it_writes(node)) {
+      same_[node->output()] = origin(written.front());
+    }
+    if (depends) {
+      write(node, from, written);
+    }
+    for (Value* output : node->outputs()) {
+      const bool may_change = is_tensor(output) ? aliases_.hasWriters(output)
+                                                : holds_tensors(output->type());
+      if (may_change && origin(output) == output) {
+        seen_.push_back(output);
+      }
+    }
+  }
+
+  void write(Node* node, const std::string& from, const std::vector<Value*>& written) {
+    const std::string operation = described(node);
+    for (Value* output : node->outputs()) {
+      size_t id = add(operation, from);
+      if (drops_dimensions(node)) {
+        id = add("squeeze - - - - -", " " + std::to_string(id));
+      }
+      ids_[origin(output)] = id;
+    }
+    for (Value* value : written) {
+      Value* target = origin(value);
+      if (node->outputs().size() != 1 || origin(node->output()) != target) {
+        ids_[target] = add(operation, from);
+      }
+      // A branch or a loop may do so or not.
+      if (target->node()->owningBlock() != node->owningBlock()) {
+        ids_[target] = add("written_in_a_block - - - - -", source(target));
+      }
+      for (Value* other : seen_) {
+        if (other != target && changes_with(other, value)) {
+          const bool holds = !is_tensor(other) && is_tensor(value);
+          const auto what = holds ? "written_inside - - - - -" : "written_elsewhere - - - - -";
+          ids_[other] = add(what, source(other) + source(target));
+        }
+      }
+    }
+  }
+
+  // Whether a write to `value` may change `other`: they share memory, or one holds the
+  // other. A list that grows does not change the tensors in it.
+  bool changes_with(Value* other, Value* value) const {
+    if (is_tensor(value)) {
+      return aliases_.mayContainAlias(other, value);
+    }
+    return !is_tensor(other) &&
+        (aliases_.mayAlias(other, value) ||
+         (holds_containers(other->type()) && aliases_.mayContainAlias(other, value)));
+  }
+
+  static bool is_tensor(Value* value) {
+    return value->type()->isSubtypeOf(*TensorType::get());
+  }
+
+  static bool holds_tensors(const TypePtr& type) {
+    const auto inner = type->containedTypes();
+    return type->kind() == TypeKind::ClassType ||
+        std::any_of(inner.begin(), inner.end(), [](const TypePtr& one) {
+             return one->isSubtypeOf(*TensorType::get()) || holds_tensors(one);
+           });
+  }
+
+  static bool holds_containers(const TypePtr& type) {
+    const auto inner = type->containedTypes();
+    return type->kind() == TypeKind::ClassType ||
+        std::any_of(inner.begin(), inner.end(), holds_tensors);
+  }
+
+  static bool returns_what_it_writes(Node* node) {
+    const FunctionSchema* schema = node->maybeSchema();
+    if (!schema || node->outputs().size() != 1 || schema->returns().size() != 1) {
+      return false;
+    }
+    const auto* alias = schema->returns()[0].alias_info();
+    return alias && alias->isWrite();
+  }
+
+  // The operator with its sizes.
+  std::string described(Node* node) const {
     std::string kind = node->kind().toUnqualString();
-    if (node->kind().is_aten() && kind.back() == '_') {
+    // `add_` is `add`; `__getitem__` is no such operator.
+    const bool is_private = kind.rfind("__", 0) == 0;
+    if (node->kind().is_aten() && kind.back() == '_' && !is_private) {
       kind.pop_back();
     }
     std::string line = kind;
-    for (const auto& numbers : window(node, kind)) {
+    auto sizes = window(node, kind);
+    sizes.push_back(dimensions(node, kind));
+    for (const auto& numbers : sizes) {
       line += " ";
       for (size_t i = 0; i < numbers.size(); ++i) {
         line += (i == 0 ? "" : ",") + std::to_string(numbers[i]);
       }
       line += numbers.empty() ? "-" : "";
     }
-    std::string from;
-    for (Value* source : sources) {
-      auto id = ids_.find(source);
-      if (id != ids_.end()) {
-        from += " " + std::to_string(id->second);
+    return line;
+  }
+
+  // The dimensions that an operator works along, as its code counts them.
+  static std::vector<int64_t> dimensions(Node* node, const std::string& kind) {
+    if (node->kind() == prim::ConstantChunk) {
+      return {node->i(attr::dim)};
+    }
+    if (kind == "layer_norm") {
+      // The last ones, as many as the shape has that is normalised over.
+      std::vector<int64_t> last;
+      for (size_t i = numbers(node, 1).size(); i > 0; --i) {
+        last.push_back(-static_cast<int64_t>(i));
+      }
+      return last;
+    }
+    for (const char* name : {"dim", "dims", "start_dim"}) {
+      if (auto at = position(node, name)) {
+        return numbers(node, *at);
       }
     }
-    for (Value* output : node->outputs()) {
-      const size_t id = ids_.size();
-      ids_[output] = id;
-      text_ += "value " + std::to_string(id) + " " + line + " :" + from + "\n";
+    return {};
+  }
+
+  // Whether the dimensions that it works along are gone in what it gives.
+  static bool drops_dimensions(Node* node) {
+    const auto at = position(node, "keepdim");
+    const auto keeps = at ? toIValue(node->input(*at)) : std::nullopt;
+    return at && !(keeps && keeps->isBool() && keeps->toBool());
+  }
+
+  // Where the argument of this name stands among the inputs.
+  static std::optional<size_t> position(Node* node, const std::string& name) {
+    const FunctionSchema* schema = node->maybeSchema();
+    const auto at = schema ? schema->argumentIndexWithName(name) : std::nullopt;
+    if (!at || static_cast<size_t>(*at) >= node->inputs().size()) {
+      return std::nullopt;
     }
+    return static_cast<size_t>(*at);
   }
 
   static std::vector<int64_t> numbers(Node* node, size_t at) {
@@ -1046,7 +1248,9 @@ struct actviz_network {
       cast_dtypes(*graph, type);
     }
     read_nodes();
-    structure = Structure(*graph, Reader(*graph, module)).text();
+    if (all_operators) {
+      structure = structure_of(graph);
+    }
     runRequiredPasses(graph);
     code = Code(graph, "forward");
   }
@@ -1086,6 +1290,15 @@ struct actviz_network {
     } catch (const std::exception&) {
       // What cannot be frozen runs as it is.
       return tapped.copy();
+    }
+  }
+
+  std::string structure_of(const std::shared_ptr<Graph>& graph) const {
+    try {
+      return Structure(graph, Reader(*graph, module)).text();
+    } catch (const std::exception&) {
+      // Then the graph does not tell.
+      return "";
     }
   }
 

@@ -67,11 +67,13 @@ actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept
 
 // Which operator reads which, as text that lives as long as the network. In the order of
 // the code, one line each:
-//   value ID OPERATOR KERNEL STRIDE PADDING DILATION : ID...
+//   value ID OPERATOR KERNEL STRIDE PADDING DILATION DIMENSIONS : ID...
 //   tap ID
-// ID 0 is the input, and those after the colon are what the operator reads of it; sizes
-// are numbers by axis with commas between, - where there are none or the graph does not
-// tell. A tap says whose value it sees, - if the value does not depend on the input.
+// ID 0 is the input, and those after the colon are what the operator reads of it, ? where
+// nobody knows which value that is. Sizes are numbers by axis with commas between, and
+// DIMENSIONS those that the operator works along; - where there are none or the graph does
+// not tell. What is written to has another ID from there on. A tap says whose value it
+// sees, - if the value does not depend on the input. Empty unless all operators are tapped.
 const char* actviz_structure(const actviz_network* network) noexcept;
 
 // Input channels of the first convolution, 0 if the graph does not tell.
