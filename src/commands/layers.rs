@@ -6,12 +6,14 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use super::{EXIT_DONE, print_json, print_table};
+use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
 use crate::args::LayersArgs;
-use crate::bundle::Model;
+use crate::bundle::{FoldFile, Model};
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::plan::InputPlan;
+use crate::talk::Talk;
 
 /// The JSON document; scripts rely on its fields.
 #[derive(Serialize)]
@@ -20,6 +22,7 @@ struct Document {
     model: String,
     folds: Vec<usize>,
     layers: Vec<Row>,
+    failed: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -33,28 +36,42 @@ struct Row {
     parameters: u64,
 }
 
-/// Opens every fold, checks that all have the same layers, and lists them.
+/// Opens every fold, checks that all have the same layers, and lists them. A fold that
+/// fails is told of, and the others are listed.
 ///
 /// # Errors
-/// Those of the engine; [`crate::error::Error::FoldsDiffer`].
+/// Those of the engine, if no fold is left; [`Error::FoldsDiffer`].
 pub fn run(
     args: &LayersArgs,
     model: &Model,
     engine: &dyn Engine,
+    talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let input = InputPlan::new(&args.input, model)?;
     let mut first: Option<(usize, Vec<Layer>)> = None;
+    let (mut folds, mut failed, mut last) = (Vec::new(), Vec::new(), None);
     for fold in &model.folds {
-        let mut network = engine.open(&fold.file)?;
-        let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
-        let layers = network.layers(shape)?;
+        let layers = match layers_of(engine, &input, fold) {
+            Ok(layers) => layers,
+            Err(error) if model.folds.len() > 1 && error.is_of_one_fold() => {
+                talk.failed(&error);
+                failed.push(format!("fold {}: {error}", fold.fold));
+                last = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        folds.push(fold.fold);
         match &first {
             None => first = Some((fold.fold, layers)),
             Some((other, expected)) => {
                 same_in_all_folds((*other, expected), (fold.fold, &layers))?;
             }
         }
+    }
+    if let (None, Some(error)) = (&first, last) {
+        return Err(error.into());
     }
     let layers = first.map(|(_, layers)| layers).unwrap_or_default();
     // A network of vectors alone has no default, and can still be listed.
@@ -71,15 +88,22 @@ pub fn run(
     let document = Document {
         schema: 1,
         model: model.name.clone(),
-        folds: model.folds.iter().map(|fold| fold.fold).collect(),
+        folds,
         layers: layers.into_iter().enumerate().map(row).collect(),
+        failed,
     };
     if args.json {
         print_json(out, &document)?;
     } else {
         print_table(out, &table(&document))?;
     }
-    Ok(EXIT_DONE)
+    Ok(if document.failed.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
+}
+
+fn layers_of(engine: &dyn Engine, input: &InputPlan, fold: &FoldFile) -> Result<Vec<Layer>, Error> {
+    let mut network = engine.open(&fold.file)?;
+    let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
+    network.layers(shape)
 }
 
 fn table(document: &Document) -> Table {

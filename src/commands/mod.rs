@@ -68,7 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             let engine = engine(&args.run, Precision::F32, isolation)?;
             match args.audit {
                 true => audit::run(&args, &model, engine.as_ref(), stdout),
-                false => layers::run(&args, &model, engine.as_ref(), stdout),
+                false => layers::run(&args, &model, engine.as_ref(), &talk, stdout),
             }
         }
         Command::Merge(args) => merge::run(&args, &talk, stdout),
