@@ -30,7 +30,8 @@ pub use serve::serve;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, VariantNames, Display)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Isolate {
-    /// Those that are not in a bundle with their SHA-256; all, if a time is set.
+    /// Those that are not in a bundle with their SHA-256; all, if a limit of time or memory
+    /// is set.
     #[default]
     Auto,
     /// All.

@@ -36,9 +36,12 @@ impl Isolation {
     /// cannot be read.
     pub fn of(args: &RunArgs, models: &[Model], talk: &Talk) -> Result<Option<Isolation>, Error> {
         let (how, timeout) = (args.trust.isolate, args.trust.timeout);
-        if how == Isolate::Never && timeout.is_some() {
+        let limits =
+            [("--timeout", timeout.is_some()), ("--max-memory", args.trust.max_memory.is_some())];
+        let limit = limits.iter().find(|(_, is_set)| *is_set).map(|(flag, _)| flag);
+        if let (Isolate::Never, Some(flag)) = (how, limit) {
             return Err(Error::usage_hint(
-                "--timeout can only end a process of its own, and --isolate never allows none",
+                format!("{flag} limits a process of its own, and --isolate never allows none"),
                 "leave one of them out",
             ));
         }
@@ -46,7 +49,7 @@ impl Isolation {
             return Ok(None);
         }
         let mut vouched = HashSet::new();
-        if how == Isolate::Auto && timeout.is_none() {
+        if how == Isolate::Auto && limit.is_none() {
             for model in models {
                 vouched.extend(model.vouched(|file| {
                     talk.warn(format!(
