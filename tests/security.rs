@@ -138,6 +138,43 @@ fn the_sandbox_keeps_files_closed_that_the_plan_does_not_name() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_sandbox_keeps_closed_what_other_programs_share() {
+    // Where there is a GPU, its driver shares memory with other programs.
+    let devices = fs::read_dir("/dev").unwrap().flatten();
+    let names = devices.map(|device| device.file_name().to_string_lossy().into_owned());
+    if !has_sandbox() || names.into_iter().any(|name| name.starts_with("nvidia")) {
+        return;
+    }
+    let shared = Path::new("/dev/shm/actviz-test-of-shared-memory");
+    fs::write(shared, [0; 16]).unwrap();
+    let place = Place::new();
+    let more = ["--allow-op", "aten::from_file"];
+    let result = place.render(&hostile("shared.pt"), &more).assert();
+    let now = fs::read(shared).unwrap();
+    fs::remove_file(shared).unwrap();
+    result.code(2).stderr(contains("Permission denied"));
+    assert_eq!(now, [0; 16]);
+}
+
+#[test]
+fn one_refused_fold_does_not_stop_the_others_from_being_listed() {
+    let place = Place::new();
+    fs::copy(hostile("saves.pt"), place.path("fold_1.pt")).unwrap();
+    fs::copy(hostile("plain.pt"), place.path("fold_2.pt")).unwrap();
+    let layers = ["layers", "-m", "fold_{fold}.pt", "--input-size", "8"];
+    let table = place.actviz(&layers).assert().code(1);
+    table.stderr(contains("fold_1.pt").and(contains("aten::save"))).stdout(contains("sigmoid"));
+    let found = place.actviz(&layers).arg("--json").assert().code(1);
+    let found: serde_json::Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    assert_eq!(found["folds"], serde_json::json!([2]));
+    assert!(found["failed"][0].as_str().unwrap().starts_with("fold 1: "), "{found}");
+    // Where none is left, there is no table.
+    fs::copy(hostile("saves.pt"), place.path("fold_2.pt")).unwrap();
+    place.actviz(&layers).assert().code(2).stdout("");
+}
+
+#[test]
 fn a_crash_ends_one_fold_of_what_is_measured_and_the_others_go_on() {
     let place = Place::new();
     fs::copy(hostile("plain.pt"), place.path("fold_1.pt")).unwrap();
@@ -348,10 +385,24 @@ fn only_what_a_bundle_vouches_for_runs_in_this_process() {
 }
 
 #[test]
-fn a_time_limit_where_nothing_could_end_the_network_is_refused() {
+fn a_limit_that_nothing_could_hold_the_network_to_is_refused() {
     let place = Place::new();
-    let more = ["--timeout", "5", "--isolate", "never"];
-    place.render(&hostile("plain.pt"), &more).assert().code(2).stderr(contains("--isolate"));
+    for limit in [["--timeout", "5"], ["--max-memory", "3G"]] {
+        let more = [&limit[..], &["--isolate", "never"]].concat();
+        let refused = contains(limit[0]).and(contains("--isolate"));
+        place.render(&hostile("plain.pt"), &more).assert().code(2).stderr(refused);
+    }
+}
+
+#[test]
+fn a_limit_puts_what_a_bundle_vouches_for_into_a_process_of_its_own_too() {
+    let place = Place::new();
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn9");
+    for limit in [["--timeout", "60"], ["--max-memory", "3G"]] {
+        let layers = ["layers", "-v", "-m", &bundle.to_string_lossy()];
+        let result = place.actviz(&layers).args(limit).assert().success();
+        result.stderr(contains("runs in a process of its own"));
+    }
 }
 
 #[test]
