@@ -5,6 +5,8 @@
 //! can say what to do, rather than by libtorch's traces.
 
 mod directory;
+#[cfg(feature = "torch")]
+mod records;
 
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +17,8 @@ use zip::ZipArchive;
 use crate::error::Error;
 
 pub use directory::{Problem, check as check_directory};
+#[cfg(feature = "torch")]
+pub use records::Records;
 
 /// The extra file in which a TorchScript file can carry its own `model.json`.
 pub const EXTRA: &str = "actviz.json";

@@ -238,6 +238,17 @@ fn what_is_no_network_is_told_by_what_it_is() {
 }
 
 #[test]
+fn a_weight_that_is_not_what_was_saved_is_found() {
+    let place = Place::new();
+    let mut bytes = fs::read(checkout("tests/fixtures/insights/one_blur.pt")).unwrap();
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&bytes)).unwrap();
+    let weights = archive.by_name("one_blur/data/0").unwrap().data_start().unwrap();
+    bytes[usize::try_from(weights).unwrap() + 2] ^= 1;
+    fs::write(place.path("bit.pt"), bytes).unwrap();
+    place.refuses(&["layers", "-m", "bit.pt"], &["bit.pt", "its data/0 is damaged", "SHA-256"]);
+}
+
+#[test]
 fn libtorch_s_own_words_are_for_v() {
     let place = Place::new();
     let (classifier, fox) = (fixture("classifier.scripted.pt"), image("fox.png"));

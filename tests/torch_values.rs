@@ -131,6 +131,31 @@ fn a_layer_that_an_image_does_not_execute_is_named_in_the_error() {
     assert!(matches!(&error, Error::Run { message, .. } if message.contains("layer relu")));
 }
 
+/// An engine looks for the layers of a program once, whatever weights it has.
+#[test]
+fn what_an_engine_knows_of_other_networks_changes_no_answer() {
+    let one = engine();
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn9");
+    let mut files: Vec<PathBuf> = (1..=3).map(|n| bundle.join(format!("fold_{n}.pt"))).collect();
+    let cases = fs::read_dir(fixtures()).unwrap().map(|file| file.unwrap().path());
+    files.extend(cases.filter(|file| file.extension().is_some_and(|ending| ending == "pt")));
+    let mut known = 0;
+    for file in files {
+        for side in [32, 64] {
+            let input = InputShape { channels: 3, height: side, width: side };
+            let (Ok(mut shared), Ok(mut alone)) = (one.open(&file), engine().open(&file)) else {
+                continue;
+            };
+            match (shared.layers(input), alone.layers(input)) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{}", file.display()),
+                (found, expected) => assert_eq!(found.is_ok(), expected.is_ok()),
+            }
+            known += 1;
+        }
+    }
+    assert!(known > 50, "{known}");
+}
+
 #[test]
 fn the_first_run_and_later_ones_agree_to_the_bit() {
     for reference in fixture("residual") {

@@ -1,5 +1,6 @@
 #include "audit.h"
 
+#include <c10/core/Allocator.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/operator_upgraders/upgraders_entry.h>
@@ -7,8 +8,11 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import_read.h>
 #include <torch/csrc/jit/serialization/import_source.h>
+#include <torch/csrc/jit/serialization/unpickler.h>
 
 #include <algorithm>
+#include <cstring>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -200,12 +204,15 @@ void Audit::check() const {
 
 namespace {
 
+using Unpack = std::function<void(const std::vector<actviz_record>&)>;
+
 class Loader {
  public:
-  Loader(const std::string& path, at::Device device, Audit& audit)
+  Loader(const std::string& path, at::Device device, Audit& audit, const Unpack& unpack)
       : reader_(path),
         device_(device),
         audit_(audit),
+        unpack_(unpack),
         unit_(std::make_shared<CompilationUnit>()),
         importer_(
             unit_,
@@ -240,6 +247,7 @@ class Loader {
   caffe2::serialize::PyTorchStreamReader reader_;
   at::Device device_;
   Audit& audit_;
+  const Unpack& unpack_;
   std::shared_ptr<CompilationUnit> unit_;
   std::vector<IValue> constants_;
   SourceImporter importer_;
@@ -256,11 +264,20 @@ class Loader {
         std::string(static_cast<const char*>(data.get()), size), path, 1);
   }
 
+  // What readArchiveAndTensors of libtorch does, but the tensors' bytes are unpacked all at
+  // once: libtorch does so one after the other, which takes longer than all the rest.
   IValue read(const std::string& archive) {
-    return readArchiveAndTensors(
-        archive,
-        /*pickle_prefix=*/"",
-        /*tensor_prefix=*/"",
+    const auto [pickle, size] = reader_.getRecord(archive + ".pkl");
+    const char* next = static_cast<const char*>(pickle.get());
+    const char* end = next + size;
+    auto bytes = tensors(archive + "/");
+    Unpickler unpickler(
+        [&next, end](char* to, size_t wanted) -> size_t {
+          const size_t given = std::min(wanted, static_cast<size_t>(end - next));
+          std::memcpy(to, next, given);
+          next += given;
+          return given;
+        },
         [this](const c10::QualifiedName& name) {
           TypePtr type = importer_.loadType(name);
           TORCH_CHECK(type, "the type ", name.qualifiedName(), " is not in the file");
@@ -269,8 +286,33 @@ class Loader {
           return c10::StrongTypePtr(unit_, std::move(type));
         },
         [this](const at::StrongTypePtr& type, IValue state) { return object(type, state); },
-        device_,
-        reader_);
+        [&](const std::string& name) {
+          auto found = bytes.find(archive + "/" + name);
+          // Two tensors may have the same bytes; each gets its own.
+          return found != bytes.end() && found->second
+              ? std::move(found->second)
+              : std::get<0>(reader_.getRecord(archive + "/" + name));
+        },
+        device_);
+    unpickler.set_version(reader_.version());
+    return unpickler.parse_ivalue();
+  }
+
+  // The bytes of all records whose names begin so.
+  std::unordered_map<std::string, at::DataPtr> tensors(const std::string& prefix) {
+    std::unordered_map<std::string, at::DataPtr> bytes;
+    std::vector<actviz_record> records;
+    for (const std::string& name : reader_.getAllRecords()) {
+      const size_t size = name.rfind(prefix, 0) == 0 ? reader_.getRecordSize(name) : 0;
+      if (size > 0) {
+        auto place = bytes.emplace(name, c10::GetAllocator(c10::kCPU)->allocate(size)).first;
+        records.push_back({place->first.c_str(), place->second.get(), size});
+      }
+    }
+    if (!records.empty()) {
+      unpack_(records);
+    }
+    return bytes;
   }
 
   c10::intrusive_ptr<c10::ivalue::Object> object(const at::StrongTypePtr& type, IValue state) {
@@ -311,8 +353,9 @@ class Loader {
 
 }  // namespace
 
-Module load_audited(const std::string& path, at::Device device, Audit& audit) {
-  return Loader(path, device, audit).load();
+Module load_audited(
+    const std::string& path, at::Device device, Audit& audit, const Unpack& unpack) {
+  return Loader(path, device, audit, unpack).load();
 }
 
 }  // namespace actviz

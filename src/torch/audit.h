@@ -1,13 +1,17 @@
 // Looks at what a TorchScript file would do before any of its code runs.
 #pragma once
 
+#include "shim.h"
+
 #include <torch/csrc/jit/api/module.h>
 
+#include <functional>
 #include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 namespace actviz {
 
@@ -57,7 +61,11 @@ class Audit {
 // Loads a TorchScript file as torch::jit::load does, but nothing of its code runs
 // before it was scanned, and none that holds an operator that is not allowed. That
 // takes a loader of its own: torch::jit::load calls a class's `__setstate__` while it
-// reads the file.
-torch::jit::Module load_audited(const std::string& path, at::Device device, Audit& audit);
+// reads the file. `unpack` fills in the weights, all at once, or throws.
+torch::jit::Module load_audited(
+    const std::string& path,
+    at::Device device,
+    Audit& audit,
+    const std::function<void(const std::vector<actviz_record>&)>& unpack);
 
 }  // namespace actviz

@@ -2,22 +2,43 @@
 
 use std::path::Path;
 
-use super::{ffi, message};
+use super::ffi::{self, Fill};
+use super::message;
+use crate::archive::Records;
 use crate::engine::Use;
 use crate::error::Error;
 
 /// The operators that the network in `file` uses, by name.
 ///
 /// # Errors
-/// [`Error::Load`] if the file cannot be read.
+/// [`Error::Load`] if the file cannot be read, and those of [`Records`].
 pub(super) fn of(file: &Path, allowed: &[String]) -> Result<Vec<Use>, Error> {
-    let load = || ffi::audit(&ffi::c_path(file)?, &ffi::c_lines(allowed)?);
-    let text = load().map_err(|detail| Error::Load {
+    let text =
+        unpacking(file, |unpack| ffi::audit(&ffi::c_path(file)?, &ffi::c_lines(allowed)?, unpack))?;
+    let text = text.map_err(|detail| Error::Load {
         file: file.to_owned(),
         message: message::headline(&detail),
         detail,
     })?;
     Ok(text.lines().filter_map(use_of).collect())
+}
+
+/// Makes a call of libtorch that needs the weights in `file`. Why they cannot be unpacked
+/// comes before what libtorch says then.
+pub(super) fn unpacking<T>(
+    file: &Path,
+    call: impl FnOnce(Fill<'_>) -> Result<T, String>,
+) -> Result<Result<T, String>, Error> {
+    let records = Records::of(file)?;
+    let mut failure = None;
+    let result = call(&mut |wanted| match records.unpack(wanted) {
+        Ok(()) => true,
+        Err(error) => {
+            failure = Some(error);
+            false
+        }
+    });
+    failure.map_or(Ok(result), Err)
 }
 
 /// A line as shim.h describes it.

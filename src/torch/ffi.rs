@@ -28,6 +28,15 @@ struct RawNode {
     parameters: u64,
 }
 
+/// `actviz_record` of shim.h.
+#[repr(C)]
+struct RawRecord {
+    name: *const c_char,
+    to: *mut c_void,
+    size: usize,
+}
+
+type Unpack = unsafe extern "C" fn(*mut c_void, *const RawRecord, usize) -> c_int;
 type Receive = unsafe extern "C" fn(*mut c_void, usize, *mut c_void) -> c_int;
 
 unsafe extern "C" {
@@ -37,17 +46,22 @@ unsafe extern "C" {
         in_bf16: c_int,
         all_operators: c_int,
         allowed: *const c_char,
+        unpack: Unpack,
+        context: *mut c_void,
         out: *mut *mut RawNetwork,
     ) -> *mut c_char;
     fn actviz_audit(
         path: *const c_char,
         allowed: *const c_char,
+        unpack: Unpack,
+        context: *mut c_void,
         out: *mut *mut c_char,
     ) -> *mut c_char;
     fn actviz_free_network(network: *mut RawNetwork);
     fn actviz_node_count(network: *const RawNetwork) -> usize;
     fn actviz_node_at(network: *const RawNetwork, index: usize) -> RawNode;
     fn actviz_structure(network: *const RawNetwork) -> *const c_char;
+    fn actviz_code(network: *const RawNetwork, out: *mut *mut c_char) -> *mut c_char;
     fn actviz_input_channels(network: *const RawNetwork) -> i64;
     fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
     fn actviz_use_channels_last(network: *mut RawNetwork, on: i32) -> *mut c_char;
@@ -123,19 +137,34 @@ impl Drop for Handle {
 impl Handle {
     /// Loads a TorchScript file onto a device as torch-sys numbers them, in f32 or bf16, with
     /// taps after its activations alone or after all operators. `allowed` holds the operators that
-    /// are let through, one a line.
+    /// are let through, one a line; `unpack` fills in the weights. A panic in it passes through.
     pub fn load(
         path: &CStr,
         device: c_int,
         in_bf16: bool,
         all_operators: bool,
         allowed: &CStr,
+        unpack: Fill<'_>,
     ) -> Result<Handle, String> {
         let mut network = ptr::null_mut();
         let (path, allowed) = (path.as_ptr(), allowed.as_ptr());
         let (bf16, all) = (c_int::from(in_bf16), c_int::from(all_operators));
-        // SAFETY: both texts are nul-terminated, and all pointers outlive the call.
-        let message = unsafe { actviz_load(path, device, bf16, all, allowed, &raw mut network) };
+        let message = filling(unpack, |context| {
+            // SAFETY: both texts are nul-terminated, all pointers outlive the call, and
+            // `context` is what `unpack_records` expects.
+            unsafe {
+                actviz_load(
+                    path,
+                    device,
+                    bf16,
+                    all,
+                    allowed,
+                    unpack_records,
+                    context,
+                    &raw mut network,
+                )
+            }
+        });
         let handle = NonNull::new(network).map(Handle);
         check(message)?;
         handle.ok_or_else(|| "libtorch returned no network".to_owned())
@@ -172,6 +201,13 @@ impl Handle {
         // SAFETY: the text is nul-terminated and lives as long as the network.
         let text = unsafe { CStr::from_ptr(text) };
         text.to_string_lossy().into_owned()
+    }
+
+    /// The code as it runs, without the values of the weights.
+    pub fn code(&self) -> Result<String, String> {
+        // SAFETY: the network lives as long as `self`; `text_of` gives a pointer that
+        // outlives the call.
+        text_of(|out| unsafe { actviz_code(self.0.as_ptr(), out) })
     }
 
     /// Input channels of the first convolution; 0 if the graph does not tell.
@@ -225,6 +261,55 @@ impl Handle {
             resume_unwind(payload);
         }
         result.map(|()| outputs)
+    }
+}
+
+/// Fills in records of a TorchScript file: their names, and where their bytes go. False if
+/// it cannot.
+pub(super) type Fill<'a> = &'a mut dyn FnMut(Vec<(&str, &mut [u8])>) -> bool;
+
+/// What [`unpack_records`] works with.
+struct Filler<'a> {
+    fill: Fill<'a>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// Makes a call of the shim that unpacks records with the context that it is given.
+fn filling(fill: Fill<'_>, call: impl FnOnce(*mut c_void) -> *mut c_char) -> *mut c_char {
+    let mut filler = Filler { fill, panic: None };
+    let message = call((&raw mut filler).cast());
+    if let Some(payload) = filler.panic {
+        resume_unwind(payload);
+    }
+    message
+}
+
+/// # Safety
+/// `context` points to a `Filler` that nothing else uses now, and `records` to `count`
+/// records, each with a text and `size` bytes of its own that live until this returns.
+unsafe extern "C" fn unpack_records(
+    context: *mut c_void,
+    records: *const RawRecord,
+    count: usize,
+) -> c_int {
+    // SAFETY: the caller says so.
+    let records = unsafe { std::slice::from_raw_parts(records, count) };
+    // SAFETY: the caller says so; `filling` made it.
+    let filler = unsafe { &mut *context.cast::<Filler<'_>>() };
+    let wanted = records.iter().map(|record| {
+        // SAFETY: the shim's names are nul-terminated and live until this returns.
+        let name = unsafe { CStr::from_ptr(record.name) };
+        // SAFETY: the shim has allocated so many bytes, at least one, for this record alone,
+        // and reads them after this has returned.
+        let to = unsafe { std::slice::from_raw_parts_mut(record.to.cast::<u8>(), record.size) };
+        (name.to_str().unwrap_or_default(), to)
+    });
+    match catch_unwind(AssertUnwindSafe(|| (filler.fill)(wanted.collect()))) {
+        Ok(is_filled) => c_int::from(!is_filled),
+        Err(payload) => {
+            filler.panic = Some(payload);
+            1
+        }
     }
 }
 
@@ -289,10 +374,15 @@ fn text_of(call: impl FnOnce(*mut *mut c_char) -> *mut c_char) -> Result<String,
 }
 
 /// What the code of a TorchScript file uses, as shim.h says.
-pub(super) fn audit(path: &CStr, allowed: &CStr) -> Result<String, String> {
-    // SAFETY: both texts are nul-terminated and outlive the call, as does what
-    // `text_of` gives.
-    text_of(|out| unsafe { actviz_audit(path.as_ptr(), allowed.as_ptr(), out) })
+pub(super) fn audit(path: &CStr, allowed: &CStr, unpack: Fill<'_>) -> Result<String, String> {
+    let (path, allowed) = (path.as_ptr(), allowed.as_ptr());
+    text_of(|out| {
+        filling(unpack, |context| {
+            // SAFETY: both texts are nul-terminated and outlive the call, as does what
+            // `text_of` gives; `context` is what `unpack_records` expects.
+            unsafe { actviz_audit(path, allowed, unpack_records, context, out) }
+        })
+    })
 }
 
 /// The instruction set that the kernels use.

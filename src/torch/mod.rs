@@ -26,6 +26,7 @@ mod capture;
 mod device;
 mod ffi;
 mod gradient;
+mod known;
 mod message;
 mod network;
 
@@ -34,6 +35,7 @@ use std::path::Path;
 pub use device::{cuda_state, folder};
 pub use network::{Gradients, Node, Tap, Taps, TorchNetwork};
 
+use self::known::Known;
 use crate::archive;
 use crate::engine::{Device, DeviceChoice, Engine, Network, Precision, Use};
 use crate::error::Error;
@@ -47,6 +49,8 @@ pub struct TorchEngine {
     /// The most bytes that a network may unpack to.
     limit: u64,
     precision: Precision,
+    /// The layers of the networks that it has opened.
+    known: Known,
 }
 
 impl TorchEngine {
@@ -66,7 +70,7 @@ impl TorchEngine {
             }
         }
         let (limit, precision) = (archive::DEFAULT_LIMIT, Precision::F32);
-        Ok(TorchEngine { device, allowed: Vec::new(), limit, precision })
+        Ok(TorchEngine { device, allowed: Vec::new(), limit, precision, known: Known::default() })
     }
 
     /// The same engine, which lets networks use these operators too, e.g. `aten::save`.
@@ -94,7 +98,8 @@ impl TorchEngine {
 
     fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
         archive::check_size(file, self.limit)?;
-        TorchNetwork::load(file, self.device, self.precision, taps, &self.allowed)
+        let network = TorchNetwork::load(file, self.device, self.precision, taps, &self.allowed)?;
+        Ok(network.knowing(self.known.clone()))
     }
 }
 

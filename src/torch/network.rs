@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, Array3, Array4, Axis};
 use tch::{TchError, Tensor};
 
+use super::audit;
 use super::capture::{self, Picture};
 use super::device;
 use super::ffi::{self, Handle};
 use super::gradient;
+use super::known::{Known, Program, Shown};
 use super::message;
 use crate::engine::{Device, InputShape, Network, Precision, Take};
 use crate::error::Error;
@@ -77,11 +79,12 @@ pub struct TorchNetwork {
     memory: Memory,
     /// How many images a batch is filled up to.
     fill: usize,
+    known: Known,
 }
 
 /// Whether several images may be run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Batching {
+pub(super) enum Batching {
     /// Not looked at yet.
     Unknown,
     /// The first dimension of every layer counts the images.
@@ -112,13 +115,13 @@ impl TorchNetwork {
         allowed: &[String],
     ) -> Result<TorchNetwork, Error> {
         let source = Source { file: file.to_owned(), device };
-        let load = || {
+        let handle = audit::unpacking(file, |unpack| {
             let (path, allowed) = (ffi::c_path(file)?, ffi::c_lines(allowed)?);
             let all = taps == Taps::Operators;
             let bf16 = precision == Precision::Bf16;
-            Handle::load(&path, device::number(device), bf16, all, &allowed)
-        };
-        let handle = load().map_err(|detail| source.load_error(detail))?;
+            Handle::load(&path, device::number(device), bf16, all, &allowed, unpack)
+        })?;
+        let handle = handle.map_err(|detail| source.load_error(detail))?;
         let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
         if nodes.is_empty() {
             return Err(Error::NoActivations { file: file.to_owned() });
@@ -129,7 +132,13 @@ impl TorchNetwork {
             Device::Cpu => Memory::AsSaved,
             Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
         };
-        Ok(TorchNetwork { source, handle, nodes, batching, memory, fill: 1 })
+        let known = Known::default();
+        Ok(TorchNetwork { source, handle, nodes, batching, memory, fill: 1, known })
+    }
+
+    /// The same network, which shares what is known of others.
+    pub(super) fn knowing(self, known: Known) -> TorchNetwork {
+        TorchNetwork { known, ..self }
     }
 
     /// The activation calls in the network's code, those in dead branches included.
@@ -242,6 +251,36 @@ impl TorchNetwork {
         }
         Ok(results)
     }
+
+    /// Runs the network once, and sees what it runs.
+    fn look_for_layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
+        let InputShape { channels, height, width } = input;
+        let image = ramp(input).map_err(|error| {
+            let sizes = format!("{channels}x{height}x{width}");
+            self.source.not_handed_over(sizes, error.to_string())
+        })?;
+        let mut layers = Vec::new();
+        let mut all_in_batch = true;
+        self.forward_with(&image, Gradients::Off, |tap, tensor| {
+            let picture = Picture::of(tensor, tap.node, 1, (height, width));
+            all_in_batch &= picture.is_per_image || !tap.node.depends_on_input;
+            layers.push(Layer {
+                name: tap.name.to_owned(),
+                operator: tap.node.operator.clone(),
+                shape: picture.layout.picture_shape(&picture.shape),
+                layout: picture.layout,
+                parameters: tap.node.parameters,
+            });
+            Ok(())
+        })?;
+        if layers.is_empty() {
+            return Err(Error::NoActivations { file: self.source.file.clone() });
+        }
+        if self.batching == Batching::Unknown {
+            self.batching = if all_in_batch { Batching::Together } else { Batching::Single };
+        }
+        Ok(layers)
+    }
 }
 
 impl Network for TorchNetwork {
@@ -294,31 +333,18 @@ impl Network for TorchNetwork {
     }
 
     fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
-        let InputShape { channels, height, width } = input;
-        let image = ramp(input).map_err(|error| {
-            let sizes = format!("{channels}x{height}x{width}");
-            self.source.not_handed_over(sizes, error.to_string())
-        })?;
-        let mut layers = Vec::new();
-        let mut all_in_batch = true;
-        self.forward_with(&image, Gradients::Off, |tap, tensor| {
-            let picture = Picture::of(tensor, tap.node, 1, (height, width));
-            all_in_batch &= picture.is_per_image || !tap.node.depends_on_input;
-            layers.push(Layer {
-                name: tap.name.to_owned(),
-                operator: tap.node.operator.clone(),
-                shape: picture.layout.picture_shape(&picture.shape),
-                layout: picture.layout,
-                parameters: tap.node.parameters,
-            });
-            Ok(())
-        })?;
-        if layers.is_empty() {
-            return Err(Error::NoActivations { file: self.source.file.clone() });
+        // What the input's values decide, another input decides otherwise.
+        if self.handle.is_data_dependent() {
+            return self.look_for_layers(input);
         }
-        if self.batching == Batching::Unknown {
-            self.batching = if all_in_batch { Batching::Together } else { Batching::Single };
+        let Ok(code) = self.handle.code() else { return self.look_for_layers(input) };
+        let program = Program { code, nodes: self.nodes.clone(), input };
+        if let Some(shown) = self.known.get(&program) {
+            self.batching = shown.batching;
+            return Ok(shown.layers);
         }
+        let layers = self.look_for_layers(input)?;
+        self.known.add(program, Shown { layers: layers.clone(), batching: self.batching });
         Ok(layers)
     }
 

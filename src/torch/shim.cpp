@@ -16,6 +16,7 @@
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/canonicalize.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/passes/inliner.h>
@@ -1186,6 +1187,16 @@ std::set<std::string> words(const char* text) {
   return words;
 }
 
+using Unpack = std::function<void(const std::vector<actviz_record>&)>;
+
+Unpack throwing(actviz_unpack unpack, void* context) {
+  return [=](const std::vector<actviz_record>& records) {
+    if (unpack(context, records.data(), records.size()) != 0) {
+      throw std::runtime_error("its weights cannot be unpacked");
+    }
+  };
+}
+
 void give_tensors(const IValue& value, const std::function<void(const at::Tensor&)>& give) {
   if (value.isTensor()) {
     give(value.toTensor());
@@ -1225,13 +1236,14 @@ struct actviz_network {
       at::Device to,
       at::ScalarType precision,
       bool all_operators,
-      actviz::Audit& audit)
+      actviz::Audit& audit,
+      const Unpack& unpack)
       : device(to), type(precision) {
     // Not inference mode: weights that were made in it could not be used by runs
     // with gradients.
     at::NoGradGuard no_gradients;
     register_tap();
-    module = actviz::load_audited(path, device, audit);
+    module = actviz::load_audited(path, device, audit, unpack);
     module.eval();
     auto& forward = toGraphFunction(module.get_method("forward").function());
     other_arguments = ::other_arguments(forward.getSchema());
@@ -1333,20 +1345,28 @@ char* actviz_load(
     int32_t in_bf16,
     int32_t all_operators,
     const char* allowed,
+    actviz_unpack unpack,
+    void* context,
     actviz_network** out) noexcept {
   return guarded([&] {
     actviz::Audit audit(words(allowed));
     const auto type = in_bf16 != 0 ? at::kBFloat16 : at::kFloat;
-    *out = new actviz_network(path, device_of(device), type, all_operators != 0, audit);
+    *out = new actviz_network(
+        path, device_of(device), type, all_operators != 0, audit, throwing(unpack, context));
   });
 }
 
-char* actviz_audit(const char* path, const char* allowed, char** out) noexcept {
+char* actviz_audit(
+    const char* path,
+    const char* allowed,
+    actviz_unpack unpack,
+    void* context,
+    char** out) noexcept {
   return guarded([&] {
     register_tap();
     actviz::Audit audit(words(allowed));
     try {
-      actviz::load_audited(path, at::kCPU, audit);
+      actviz::load_audited(path, at::kCPU, audit, throwing(unpack, context));
     } catch (const actviz::Refusal&) {
       // What was found up to there is the answer.
     }
@@ -1373,6 +1393,21 @@ actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept
 
 const char* actviz_structure(const actviz_network* network) noexcept {
   return network->structure.c_str();
+}
+
+char* actviz_code(const actviz_network* network, char** out) noexcept {
+  return guarded([&] {
+    auto graph = Canonicalize(network->graph, /*keep_unique_names=*/false);
+    for_each_node(graph->block(), [](Node* node) {
+      // Small tensors would be printed with their values.
+      if (node->kind() == prim::Constant && node->hasAttribute(attr::value) &&
+          node->kindOf(attr::value) == AttributeKind::t &&
+          node->t(attr::value).is_floating_point()) {
+        node->removeAttribute(attr::value);
+      }
+    });
+    *out = owned(graph->toString(/*print_source_locations=*/false).c_str());
+  });
 }
 
 int64_t actviz_input_channels(const actviz_network* network) noexcept {

@@ -43,22 +43,42 @@ typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 // follow, one a line, the operator and its place, with a tab between them.
 #define ACTVIZ_REFUSED "actviz refused:\n"
 
+// A part of a TorchScript file, named without the archive's own name ("data/0"), and where
+// its `size` bytes go.
+typedef struct {
+  const char* name;
+  void* to;
+  size_t size;
+} actviz_record;
+
+// Fills in records of the file that is being loaded. Returns 0, or anything else if it
+// cannot, which ends the loading with an error.
+typedef int (*actviz_unpack)(void* context, const actviz_record* records, size_t count);
+
 // Loads the TorchScript file at `path` onto `device`: evaluation mode, f32 or (if
-// `in_bf16` is not 0) weights and input rounded to bf16, frozen, a tap after every activation and, if `all_operators` is not 0, after every other
-// operator that changes how fine a tensor's structure is (convolutions, pools,
-// normalisations, sums, ...). Those taps keep freezing from folding normalisation.
+// `in_bf16` is not 0) weights and input rounded to bf16, frozen, a tap after every
+// activation and, if `all_operators` is not 0, after every other operator that changes how
+// fine a tensor's structure is (convolutions, pools, normalisations, sums, ...). Those taps
+// keep freezing from folding normalisation.
 // Before any of its code runs it is scanned (audit.h); `allowed` names operators that
-// are let through, one a line.
+// are let through, one a line. `unpack` is called on this thread.
 char* actviz_load(
     const char* path,
     actviz_device device,
     int32_t in_bf16,
     int32_t all_operators,
     const char* allowed,
+    actviz_unpack unpack,
+    void* context,
     actviz_network** out) noexcept;
 // The operators of the file at `path`, one a line: name, uses, yes or no for allowed,
 // first place, with tabs between them. Owned text through `out`.
-char* actviz_audit(const char* path, const char* allowed, char** out) noexcept;
+char* actviz_audit(
+    const char* path,
+    const char* allowed,
+    actviz_unpack unpack,
+    void* context,
+    char** out) noexcept;
 void actviz_free_network(actviz_network* network) noexcept;
 
 size_t actviz_node_count(const actviz_network* network) noexcept;
@@ -75,6 +95,10 @@ actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept
 // not tell. What is written to has another ID from there on. A tap says whose value it
 // sees, - if the value does not depend on the input. Empty unless all operators are tapped.
 const char* actviz_structure(const actviz_network* network) noexcept;
+
+// The network's code as it runs, without the values of its weights: networks that have the
+// same run the same layers, of the same sizes. Owned text through `out`.
+char* actviz_code(const actviz_network* network, char** out) noexcept;
 
 // Input channels of the first convolution, 0 if the graph does not tell.
 int64_t actviz_input_channels(const actviz_network* network) noexcept;
