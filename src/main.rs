@@ -1,29 +1,32 @@
 //! The binary: parse, dispatch, say what went wrong, exit.
 
 use std::io::ErrorKind;
-use std::process::ExitCode;
 
 use clap::Parser;
 
 use actviz::args::Cli;
 use actviz::{Error, commands, error, talk};
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+fn main() {
+    let cli = Cli::try_parse().unwrap_or_else(|answer| {
+        // --help, --version, or what is wrong with the arguments.
+        let _ = answer.print();
+        leave(u8::try_from(answer.exit_code()).unwrap_or(error::EXIT_NOTHING_DONE));
+    });
     let verbose = cli.verbosity() == talk::Verbosity::Verbose;
     let code = commands::run(cli).unwrap_or_else(|error| fail(&error, verbose));
     leave(code)
 }
 
 #[cfg(feature = "torch")]
-fn leave(code: u8) -> ExitCode {
+fn leave(code: u8) -> ! {
     let _ = std::io::Write::flush(&mut std::io::stdout());
     actviz::torch::leave(code)
 }
 
 #[cfg(not(feature = "torch"))]
-fn leave(code: u8) -> ExitCode {
-    ExitCode::from(code)
+fn leave(code: u8) -> ! {
+    std::process::exit(code.into())
 }
 
 /// Prints an error with its hint; the exit code is the error's own.
