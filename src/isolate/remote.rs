@@ -195,6 +195,13 @@ fn gradients(shapes: &[Vec<[usize; 2]>], numbers: &[f32]) -> Option<Vec<Vec<Arra
     Some(shapes.iter().map(|shapes| maps.by_ref().take(shapes.len()).collect()).collect())
 }
 
+/// What tells OpenMP how threads wait for each other.
+const WAITING: [&str; 2] = ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"];
+/// How often they look before they sleep. Of itself GNU's OpenMP looks 300,000 times: where
+/// other programs want the cores, too, that takes them away for milliseconds at a time
+/// (docs/performance.md).
+const SPINS: &str = "10000";
+
 /// How many milliseconds a process that has closed its pipe has to end.
 const FAREWELL: u32 = 2000;
 
@@ -223,6 +230,9 @@ impl Process {
         // the other one has ended in order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        if WAITING.iter().all(|variable| std::env::var_os(variable).is_none()) {
+            command.env(WAITING[0], SPINS);
+        }
         let mut child = command.spawn().map_err(failed)?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(mut stdin), Some(mut stdout), Some(stderr)) = pipes else {
