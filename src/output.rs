@@ -267,6 +267,19 @@ pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Reads what must be a file. A named pipe would be waited for without end.
+///
+/// # Errors
+/// If it is something else, or cannot be read.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_file() {
+        return fs::read(path);
+    }
+    let what = if kind.is_dir() { "a folder" } else { "a pipe, a socket or a device" };
+    Err(io::Error::other(format!("it is {what}, not a file")))
+}
+
 /// Whether a run into the folder `out` might write over `input`.
 pub fn would_overwrite(out: &Path, input: &Path) -> bool {
     let inside = match (out.canonicalize(), input.canonicalize()) {

@@ -13,6 +13,9 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::{Value, json};
 
+#[path = "compare/targets.rs"]
+mod targets;
+
 /// Two folders, golden and new, with the same four pictures of two folds.
 struct Place(tempfile::TempDir);
 

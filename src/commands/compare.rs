@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::CompareArgs;
+use crate::compare::report::targets::{self, Targets};
 use crate::compare::report::{self, github, html, junit, table, triple};
 use crate::compare::{self, Question};
 use crate::error::Error;
@@ -18,6 +19,10 @@ const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 /// # Errors
 /// Whatever leaves nothing to compare, or a report unwritten.
 pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let files = [("--junit", &args.junit), ("--html", &args.html)];
+    let files = files.into_iter().filter_map(|(flag, file)| Some((flag, file.as_deref()?)));
+    let targets = Targets { files: files.collect(), diff_dir: args.diff_dir.as_deref() };
+    targets::check(&args.golden, &args.new, &targets)?;
     let question =
         Question { profile: args.profile, limits: args.limits(), allowed: args.allow.clone() };
     let found = compare::compare(&args.golden, &args.new, &question)?;

@@ -277,7 +277,7 @@ fn pixels(
     if !left.has(name) {
         return Err((Outcome::Extra, "it is not in GOLDEN".to_owned()));
     }
-    if name.ends_with(side::RAW) {
+    if side::is_raw(name) {
         return Ok(None);
     }
     let golden = read("GOLDEN", left, name)?;

@@ -11,7 +11,36 @@ use crate::output;
 /// How the names of pictures end.
 const PICTURE: &str = ".png";
 /// How the names of raw maps end.
-pub(super) const RAW: &str = ".npy";
+const RAW: &str = ".npy";
+
+/// Whether a file of this name is a picture, be it `.png` or `.PNG`.
+pub(crate) fn is_picture(name: &str) -> bool {
+    without_ending(name, PICTURE).is_some()
+}
+
+/// Whether a file of this name is a raw map.
+pub(crate) fn is_raw(name: &str) -> bool {
+    without_ending(name, RAW).is_some()
+}
+
+fn without_ending<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
+    let (stem, end) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
+    end.eq_ignore_ascii_case(ending).then_some(stem)
+}
+
+/// The names that the pictures of one side have in a report.
+pub(super) fn picture_names(path: &Path) -> Result<Vec<String>, Error> {
+    match path.is_dir() {
+        true => {
+            Ok(output::files_below(path)?.into_iter().filter(|name| is_picture(name)).collect())
+        }
+        false => Ok(path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .into_iter()
+            .collect()),
+    }
+}
 
 /// A folder of pictures, or one picture.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +87,7 @@ pub(super) fn read_both(golden: &Path, new: &Path) -> Result<(Side, Side), Error
 impl Side {
     fn file(name: &str, path: &Path) -> Side {
         let own = BTreeMap::from([(name.to_owned(), path.to_owned())]);
-        let raw = if name.ends_with(RAW) { own.clone() } else { BTreeMap::new() };
+        let raw = if is_raw(name) { own.clone() } else { BTreeMap::new() };
         Side { files: own, raw, ..Side::default() }
     }
 
@@ -70,13 +99,13 @@ impl Side {
         let pictures = manifest.iter().flat_map(|m| &m.pictures).enumerate();
         let places = pictures.map(|(place, picture)| (picture.file.clone(), place)).collect();
         let promised = manifest.iter().flat_map(Manifest::files);
-        let promised = promised.filter(|name| name.ends_with(PICTURE)).collect();
+        let promised = promised.filter(|name| is_picture(name)).collect();
         let (mut files, mut raw) = (BTreeMap::new(), BTreeMap::new());
         for name in output::files_below(path)? {
             let file = path.join(&name);
-            if name.ends_with(PICTURE) {
+            if is_picture(&name) {
                 files.insert(name, file);
-            } else if name.ends_with(RAW) {
+            } else if is_raw(&name) {
                 raw.insert(name, file);
             }
         }
@@ -117,7 +146,7 @@ impl Side {
     /// The raw map beside a picture: the manifest's, or the one of that name.
     pub fn raw(&self, name: &str) -> Option<PathBuf> {
         let named = self.entry(name).and_then(|picture| picture.raw.clone());
-        let beside = || name.strip_suffix(PICTURE).map(|stem| format!("{stem}{RAW}"));
+        let beside = || without_ending(name, PICTURE).map(|stem| format!("{stem}{RAW}"));
         let named = named.or_else(beside).unwrap_or_else(|| name.to_owned());
         self.raw.get(&named).cloned()
     }

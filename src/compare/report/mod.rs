@@ -4,6 +4,7 @@ pub mod github;
 pub mod html;
 pub mod junit;
 pub mod table;
+pub mod targets;
 pub mod triple;
 
 use std::io::Write;

@@ -1,15 +1,21 @@
 //! Expected, actual, and ten times their difference.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::write;
 use crate::compare::Report;
+use crate::compare::side::is_picture;
+use crate::digest;
 use crate::error::Error;
+use crate::output;
 
 /// How much differences are made larger, so that small ones can be seen.
 const GAIN: u8 = 10;
+/// What lists the files that a comparison wrote, each with its SHA-256.
+const LIST: &str = ".actviz-diff.json";
 /// Pixels between the three.
 const GAP: u32 = 8;
 
@@ -28,7 +34,7 @@ impl Triple {
     /// Reads both sides of a picture and draws their difference.
     pub fn read(golden: &Path, new: &Path) -> Triple {
         let read = |path: &Path| {
-            let bytes = std::fs::read(path).ok()?;
+            let bytes = output::read_file(path).ok()?;
             let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png).ok()?;
             Some(picture.to_rgb8())
         };
@@ -81,12 +87,14 @@ pub fn png(picture: &RgbImage, name: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes.into_inner())
 }
 
-/// Writes one file for every failed picture, side by side, under its own name.
+/// Writes one file for every failed picture, side by side, under its own name. Those of an
+/// earlier comparison go: what stands in the folder has failed.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn write_all(report: &Report, folder: &Path) -> Result<usize, Error> {
-    let mut written = 0;
+    remove_earlier(folder);
+    let mut written = BTreeMap::new();
     for picture in report.failures() {
         let (golden, new) = report.paths(picture);
         let triple = Triple::read(&golden, &new);
@@ -94,8 +102,39 @@ pub fn write_all(report: &Report, folder: &Path) -> Result<usize, Error> {
             continue;
         }
         let file = folder.join(&picture.file);
-        write(&file, &png(&triple.side_by_side(), &file)?)?;
-        written += 1;
+        let bytes = png(&triple.side_by_side(), &file)?;
+        write(&file, &bytes)?;
+        written.insert(picture.file.as_str(), digest::of_bytes(&bytes));
     }
-    Ok(written)
+    if !written.is_empty() {
+        let list = serde_json::to_vec_pretty(&written).unwrap_or_default();
+        write(&folder.join(LIST), &list)?;
+    }
+    Ok(written.len())
+}
+
+/// Removes what the list names and is still as it was written. Anything else is someone
+/// else's, and a list may come from anywhere.
+fn remove_earlier(folder: &Path) {
+    let list = folder.join(LIST);
+    let read = output::read_file(&list).ok();
+    let earlier = read.and_then(|text| serde_json::from_slice(&text).ok());
+    let earlier: BTreeMap<String, String> = earlier.unwrap_or_default();
+    for (name, sha256) in &earlier {
+        let is_own = is_picture(name) && output::is_below(name);
+        if !is_own || output::is_behind_a_link(folder, name) {
+            continue;
+        }
+        let file = folder.join(name);
+        if output::file_is(&file, sha256).unwrap_or(false) {
+            // Gone already is as good as removed; a folder that is not empty stays.
+            let _ = std::fs::remove_file(&file);
+            if let Some(parent) = file.parent().filter(|parent| *parent != folder) {
+                let _ = std::fs::remove_dir(parent);
+            }
+        }
+    }
+    if !earlier.is_empty() {
+        let _ = std::fs::remove_file(list);
+    }
 }

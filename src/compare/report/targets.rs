@@ -1,0 +1,183 @@
+//! Where reports may be written: never over what is compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use crate::compare::side;
+use crate::error::Error;
+use crate::manifest;
+use crate::output;
+
+const HINT: &str = "write reports beside GOLDEN and NEW, not into them";
+
+/// What a comparison was asked to write.
+#[derive(Clone, Debug, Default)]
+pub struct Targets<'a> {
+    /// Single files, each with its flag.
+    pub files: Vec<(&'static str, &'a Path)>,
+    /// The folder of the difference pictures.
+    pub diff_dir: Option<&'a Path>,
+}
+
+/// Refuses targets that would change a side. Nothing is written.
+///
+/// # Errors
+/// [`Error::Usage`] with the flag and the file that is in danger; [`Error::Io`] if a
+/// folder cannot be read.
+pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> {
+    let names = match targets.diff_dir {
+        Some(_) => [side::picture_names(golden)?, side::picture_names(new)?].concat(),
+        None => Vec::new(),
+    };
+    for (side, path) in [("GOLDEN", golden), ("NEW", new)] {
+        // What does not exist is told by the comparison itself.
+        let Ok(real) = path.canonicalize() else { continue };
+        let danger = match real.is_dir() {
+            true => Danger::of_folder(side, path, real)?,
+            false => Danger::of_file(side, path, real),
+        };
+        for (flag, file) in &targets.files {
+            danger.check_file(flag, file)?;
+        }
+        if let Some(folder) = targets.diff_dir {
+            danger.check_folder(folder, &names)?;
+        }
+    }
+    match targets.diff_dir {
+        Some(folder) if folder.join(manifest::FILE_NAME).exists() => Err(Error::usage_hint(
+            format!("--diff-dir: {} holds the pictures of a run", folder.display()),
+            "give a folder of its own",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// One side, and what must not be written over.
+struct Danger {
+    side: &'static str,
+    given: PathBuf,
+    /// The side's folder; of a single picture, the one that it lies in.
+    folder: PathBuf,
+    is_folder: bool,
+    /// Pictures that lie elsewhere, behind links.
+    linked: BTreeSet<PathBuf>,
+}
+
+impl Danger {
+    fn of_folder(side: &'static str, given: &Path, folder: PathBuf) -> Result<Danger, Error> {
+        let files = output::files_below(given)?.into_iter().map(|name| given.join(name));
+        let links = files.filter(|file| file.is_symlink());
+        let linked = links.filter_map(|file| file.canonicalize().ok()).collect();
+        Ok(Danger { side, given: given.to_owned(), folder, is_folder: true, linked })
+    }
+
+    fn of_file(side: &'static str, given: &Path, file: PathBuf) -> Danger {
+        let folder = in_real_folder(given).parent().map(Path::to_owned).unwrap_or_default();
+        let linked = BTreeSet::from([in_real_folder(given), file]);
+        Danger { side, given: given.to_owned(), folder, is_folder: false, linked }
+    }
+
+    fn check_file(&self, flag: &str, target: &Path) -> Result<(), Error> {
+        // A link under the target's own name is replaced, not followed.
+        let real = in_real_folder(target);
+        let inside = real.starts_with(&self.folder);
+        let own = inside && (self.is_folder || real.exists()) && is_of_a_run(&real);
+        let strange = inside && self.is_folder && real.exists() && !is_report(&real);
+        if own || strange || self.linked.contains(&real) {
+            return Err(self.refusal(flag, target));
+        }
+        Ok(())
+    }
+
+    fn check_folder(&self, target: &Path, names: &[String]) -> Result<(), Error> {
+        let flag = "--diff-dir";
+        let real = resolved(target);
+        let is_side = match self.is_folder {
+            true => real.starts_with(&self.folder),
+            false => real == self.folder,
+        };
+        if is_side {
+            return Err(self.refusal(flag, target));
+        }
+        let files = names.iter().map(|name| target.join(name));
+        let mut folders: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+        for file in files {
+            let folder = file.parent().unwrap_or(target).to_owned();
+            let real = folders.entry(folder).or_insert_with_key(|folder| resolved(folder));
+            let lands = real.join(file.file_name().unwrap_or_default());
+            let inside = self.is_folder && lands.starts_with(&self.folder);
+            if inside || self.linked.contains(&lands) {
+                return Err(self.refusal(flag, &file));
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, flag: &str, target: &Path) -> Error {
+        let (side, given) = (self.side, self.given.display());
+        let verb = if self.is_folder { "lies in" } else { "would change the folder of" };
+        Error::usage_hint(format!("{flag}: {} {verb} {side} ({given})", target.display()), HINT)
+    }
+}
+
+/// A picture, a raw map, a manifest: never a report, even where none is yet.
+fn is_of_a_run(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let is_manifest = name.starts_with("manifest.") && name.ends_with(".json");
+    is_manifest || side::is_picture(&name) || side::is_raw(&name)
+}
+
+/// Whether an earlier comparison wrote this page or JUnit report.
+fn is_report(file: &Path) -> bool {
+    let Ok(bytes) = output::read_file(file) else { return false };
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).into_owned();
+    head.contains("<title>actviz compare: ") || head.contains("<testsuites name=\"actviz compare\"")
+}
+
+/// Where a file will be: its folder resolved, its own name as it is.
+fn in_real_folder(file: &Path) -> PathBuf {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = resolved(parent.unwrap_or(Path::new(".")));
+    match file.file_name() {
+        Some(name) => folder.join(name),
+        None => resolved(file),
+    }
+}
+
+/// Where a path leads that need not exist: its nearest ancestor that does, resolved, and
+/// the rest.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = |ancestor: &Path| Some((ancestor.canonicalize().ok()?, ancestor.to_owned()));
+    let Some((mut real, ancestor)) = absolute.ancestors().find_map(real) else { return absolute };
+    let rest = absolute.strip_prefix(ancestor).unwrap_or(Path::new(""));
+    let mut went_up = false;
+    for part in rest.components() {
+        match part {
+            Component::ParentDir => went_up |= real.pop(),
+            part => real.push(part),
+        }
+    }
+    if went_up { resolved(&real) } else { real }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_resolved_by_its_nearest_ancestor() {
+        let place = tempfile::tempdir().expect("a folder");
+        let real = place.path().canonicalize().expect("a folder");
+        std::fs::create_dir(real.join("golden")).expect("a folder");
+        for (path, expected) in [
+            ("golden", "golden"),
+            ("golden/a/b", "golden/a/b"),
+            ("golden/../x", "x"),
+            ("gone/../golden/a", "golden/a"),
+            ("golden/gone/../../x", "x"),
+        ] {
+            assert_eq!(resolved(&real.join(path)), real.join(expected), "{path}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Reports never change what is compared, and do not say what was true before.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Every file below both sides, with its bytes.
+fn sides(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![place.path("golden"), place.path("new")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(files.insert(path.clone(), fs::read(path).unwrap())),
+            }
+        }
+    }
+    files
+}
+
+/// `actviz compare golden new FLAGS` is refused, with a hint, and changes no side.
+fn refuses(place: &Place, flags: &[&str]) {
+    let before = sides(place);
+    let said = place.actviz(&["compare", "golden", "new"]).args(flags).assert().code(2);
+    said.stderr(contains(flags[0]).and(contains("hint"))).stdout("");
+    assert!(sides(place) == before, "{flags:?}");
+}
+
+fn different() -> Place {
+    let place = Place::new();
+    place.manifest("golden", |_| {});
+    place.manifest("new", |_| {});
+    place.picture("new/1_2.png", brighter(90));
+    for side in ["golden", "new"] {
+        place.picture(&format!("{side}/fox/1_1.png"), |_, _| [1, 2, 3]);
+    }
+    place.picture("new/fox/1_1.png", |_, _| [9, 9, 9]);
+    place
+}
+
+#[test]
+fn difference_pictures_are_not_written_into_a_side() {
+    let place = different();
+    for folder in ["golden", "new", "golden/diff", "new/a/b", "gone/../golden", "./new/../golden"] {
+        refuses(&place, &["--diff-dir", folder]);
+    }
+    assert!(!place.path("gone").exists());
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+}
+
+#[test]
+fn difference_pictures_do_not_land_in_a_side_from_above() {
+    let place = Place(tempfile::tempdir().unwrap());
+    place.picture("all/a/1_1.png", |_, _| [1, 2, 3]);
+    place.picture("new/a/1_1.png", |_, _| [4, 5, 6]);
+    // DIR/a/1_1.png is NEW's own.
+    let said = place.actviz(&["compare", "all", "new", "--diff-dir", "new"]).assert().code(2);
+    said.stderr(contains("--diff-dir"));
+    place.picture("deep/all/a/1_1.png", |_, _| [1, 2, 3]);
+    place.picture("deep/a/1_1.png", |_, _| [4, 5, 6]);
+    let before = fs::read(place.path("deep/a/1_1.png")).unwrap();
+    let said = place.actviz(&["compare", "deep/all", "deep/a", "--diff-dir", "deep"]).assert();
+    said.code(2).stderr(contains("NEW"));
+    assert_eq!(fs::read(place.path("deep/a/1_1.png")).unwrap(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_do_not_lead_reports_into_a_side() {
+    use std::os::unix::fs::symlink;
+    let place = different();
+    symlink(place.path("golden"), place.path("link")).unwrap();
+    refuses(&place, &["--diff-dir", "link"]);
+    refuses(&place, &["--html", "link/1_1.png"]);
+    fs::create_dir(place.path("diff")).unwrap();
+    symlink(place.path("new/fox"), place.path("diff/fox")).unwrap();
+    refuses(&place, &["--diff-dir", "diff"]);
+    // A golden picture that is kept elsewhere.
+    fs::rename(place.path("golden/1_1.png"), place.path("store.png")).unwrap();
+    symlink(place.path("store.png"), place.path("golden/1_1.png")).unwrap();
+    refuses(&place, &["--html", "store.png"]);
+}
+
+#[test]
+fn reports_are_not_written_over_a_side_s_files() {
+    let place = different();
+    fs::write(place.path("golden/notes.html"), "mine").unwrap();
+    for flag in ["--html", "--junit"] {
+        for file in ["golden/1_1.png", "new/manifest.json", "new/9_9.png", "golden/9_9.NPY"] {
+            refuses(&place, &[flag, file]);
+        }
+        refuses(&place, &[flag, "golden/notes.html"]);
+    }
+    for flags in [["--html", "new/page.html"], ["--junit", "new/junit.xml"]] {
+        // The second time over the report of the first.
+        place.compares(&flags, 1, &[]);
+        place.compares(&flags, 1, &[]);
+    }
+}
+
+#[test]
+fn two_files_are_not_written_over_either() {
+    let place = Place::new();
+    place.picture("new/2_2.png", brighter(40));
+    let before = sides(&place);
+    for flags in [
+        ["--html", "golden/1_1.png"],
+        ["--junit", "new/2_2.png"],
+        ["--html", "golden/1_2.png"],
+        ["--diff-dir", "golden"],
+        ["--diff-dir", "new"],
+    ] {
+        let files = ["compare", "golden/1_1.png", "new/2_2.png"];
+        place.actviz(&files).args(flags).assert().code(2).stderr(contains(flags[0]));
+    }
+    assert!(sides(&place) == before);
+    let flags = ["--diff-dir", "golden/diff", "--html", "golden/page.html"];
+    place.actviz(&["compare", "golden/1_1.png", "new/2_2.png"]).args(flags).assert().code(1);
+    assert!(place.path("golden/diff/2_2.png").exists());
+}
+
+#[test]
+fn the_folder_of_another_run_is_no_place_for_difference_pictures() {
+    let place = different();
+    fs::create_dir(place.path("third")).unwrap();
+    fs::copy(place.path("golden/manifest.json"), place.path("third/manifest.json")).unwrap();
+    refuses(&place, &["--diff-dir", "third"]);
+}
+
+#[test]
+fn a_difference_picture_goes_when_its_picture_fails_no_more() {
+    let place = different();
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    assert!(place.path("diff/1_2.png").exists() && place.path("diff/fox/1_1.png").exists());
+    place.picture("diff/7_7.png", |_, _| [0; 3]);
+    place.picture("new/fox/1_1.png", |_, _| [1, 2, 3]);
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    assert!(place.path("diff/1_2.png").exists() && !place.path("diff/fox").exists());
+    place.picture("new/1_2.png", |_, _| [10, 20, 30]);
+    place.compares(&["--diff-dir", "diff"], 0, &[]);
+    let left: Vec<_> =
+        fs::read_dir(place.path("diff")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["7_7.png"], "what nobody here wrote stays");
+}
+
+#[test]
+fn a_list_from_elsewhere_removes_nothing_of_others() {
+    let place = different();
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    let list = fs::read_to_string(place.path("diff/.actviz-diff.json")).unwrap();
+    let list: BTreeMap<String, String> = serde_json::from_str(&list).unwrap();
+    let sha256 = &list["1_2.png"];
+    fs::copy(place.path("diff/1_2.png"), place.path("outside.png")).unwrap();
+    place.picture("diff/3_3.png", |_, _| [0; 3]);
+    let absolute = place.path("outside.png").to_string_lossy().into_owned();
+    let planted = json!({"../outside.png": sha256, absolute: sha256, "3_3.png": sha256});
+    fs::write(place.path("diff/.actviz-diff.json"), planted.to_string()).unwrap();
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    assert!(place.path("outside.png").exists() && place.path("diff/3_3.png").exists());
+}
