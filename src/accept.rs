@@ -1,15 +1,23 @@
 //! Accepting a change: new pictures become the golden ones.
 
+mod entries;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::compare::report;
+use rayon::prelude::*;
+
+use crate::compare::{self, report};
 use crate::error::Error;
-use crate::manifest::{self, Manifest, Picture};
+use crate::manifest::{self, Manifest};
 use crate::output;
+use entries::Change;
+
+/// How many files an error names.
+const NAMED: usize = 10;
 
 /// What will be done to GOLDEN, by relative names.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Acceptance {
     /// Files that are new or other than before.
     pub copied: Vec<String>,
@@ -17,19 +25,23 @@ pub struct Acceptance {
     pub pruned: Vec<String>,
     /// How many files are already the same.
     pub same: usize,
+    /// What GOLDEN's manifest will say; none if it stays as it is.
+    pub manifest: Option<Manifest>,
 }
 
-/// Decides what is copied and what goes. `pictures` empty: all of NEW's.
+/// Decides what is copied and what goes, and checks all that can be checked before the
+/// first file is written. `pictures` empty: all of NEW's.
 ///
 /// # Errors
-/// [`Error::Usage`] for a picture that NEW has not, or a NEW without pictures.
+/// [`Error::Usage`] for a picture that NEW has not or that cannot be read, a NEW without
+/// pictures, a linked folder in GOLDEN; [`Error::Json`] for a damaged manifest.
 pub fn plan(
     golden: &Path,
     new: &Path,
     pictures: &[String],
     prune: bool,
 ) -> Result<Acceptance, Error> {
-    let is_ours = |name: &String| name.ends_with(".png") || name.ends_with(".npy");
+    let is_ours = |name: &String| compare::is_picture(name) || compare::is_raw(name);
     let there: BTreeSet<String> = files(new)?.into_iter().filter(is_ours).collect();
     if let Some(name) = pictures.iter().find(|name| !there.contains(*name)) {
         return Err(Error::usage_hint(
@@ -40,13 +52,18 @@ pub fn plan(
     if there.is_empty() {
         return Err(Error::usage(format!("{} holds no pictures", new.display())));
     }
-    let chosen = |name: &&String| {
-        let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
-        let beside = |picture: &String| stem(picture) == stem(name);
-        pictures.is_empty() || pictures.iter().any(beside)
+    let theirs = Manifest::read(new)?;
+    let ours = match Manifest::read(golden) {
+        // A whole acceptance makes it anew.
+        Err(Error::Json { .. }) if pictures.is_empty() => None,
+        ours => ours?,
+    };
+    let taken: BTreeSet<String> = match pictures {
+        [] => there.clone(),
+        pictures => there.iter().filter(belongs_to(pictures, theirs.as_ref())).cloned().collect(),
     };
     let mut acceptance = Acceptance::default();
-    for name in there.iter().filter(chosen) {
+    for name in &taken {
         if same_bytes(&golden.join(name), &new.join(name))? {
             acceptance.same += 1;
         } else {
@@ -57,68 +74,96 @@ pub fn plan(
         let here = files(golden)?.into_iter().filter(is_ours);
         acceptance.pruned = here.filter(|name| !there.contains(name)).collect();
     }
+    check_links(golden, &acceptance.copied)?;
+    check_readable(new, &acceptance.copied)?;
+    check_images(golden, ours.as_ref())?;
+    check_images(new, theirs.as_ref())?;
+    let copied = acceptance.copied.iter().cloned().collect();
+    let kept = prune.then(|| there.clone());
+    let change = Change { all: pictures.is_empty(), taken, copied, kept };
+    let manifest = entries::after(ours.clone(), theirs, &change);
+    acceptance.manifest = manifest.filter(|manifest| Some(manifest) != ours.as_ref());
     Ok(acceptance)
+}
+
+/// Whether a file is one of these pictures or a raw map of theirs.
+fn belongs_to<'a>(
+    pictures: &'a [String],
+    manifest: Option<&'a Manifest>,
+) -> impl Fn(&&String) -> bool + 'a {
+    let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
+    let entries = manifest.into_iter().flat_map(|manifest| &manifest.pictures);
+    let chosen = entries.filter(|entry| pictures.contains(&entry.file));
+    let raw: BTreeSet<&String> = chosen.filter_map(|entry| entry.raw.as_ref()).collect();
+    move |name| raw.contains(*name) || pictures.iter().any(|picture| stem(picture) == stem(name))
+}
+
+/// What a linked folder holds is not GOLDEN's, and must not be written over.
+fn check_links(golden: &Path, copied: &[String]) -> Result<(), Error> {
+    let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let folders: BTreeSet<String> = copied.iter().filter_map(|name| folder(name)).collect();
+    match folders.iter().find(|folder| output::is_behind_a_link(golden, folder)) {
+        Some(folder) => Err(Error::usage_hint(
+            format!(
+                "{} is, or lies in, a symbolic link: what would be written there may be outside \
+                 of GOLDEN",
+                golden.join(folder).display()
+            ),
+            "put a folder in its place, or give the folder that it leads to for GOLDEN",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What nobody can look at is not accepted.
+fn check_readable(new: &Path, copied: &[String]) -> Result<(), Error> {
+    let problem = |name: &String| {
+        let problem = compare::check_file(&new.join(name)).err()?;
+        Some(format!("{name} ({problem})"))
+    };
+    let bad: Vec<String> = copied.par_iter().filter_map(problem).collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let rest = match bad.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = bad[..bad.len().min(NAMED)].join(", ");
+    Err(Error::usage_hint(
+        format!("{} cannot be accepted, nothing was: {named}{rest}", new.display()),
+        "render them again, or name the pictures that are accepted",
+    ))
+}
+
+fn check_images(folder: &Path, manifest: Option<&Manifest>) -> Result<(), Error> {
+    match manifest.and_then(entries::of_no_image) {
+        Some(file) => Err(Error::Json {
+            file: folder.join(manifest::FILE_NAME),
+            problem: format!("{file} is of an image that it does not list"),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Does what was planned: each file whole or not at all, the manifest last.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn carry_out(
-    golden: &Path,
-    new: &Path,
-    acceptance: &Acceptance,
-    all: bool,
-) -> Result<(), Error> {
+pub fn carry_out(golden: &Path, new: &Path, acceptance: &Acceptance) -> Result<(), Error> {
     for name in &acceptance.copied {
         let from = new.join(name);
-        let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
+        let bytes = output::read_file(&from).map_err(Error::io("read", &from))?;
         report::write(&golden.join(name), &bytes)?;
     }
     for name in &acceptance.pruned {
         let file = golden.join(name);
         std::fs::remove_file(&file).map_err(Error::io("remove", &file))?;
     }
-    if let Some(manifest) = accepted_manifest(golden, new, acceptance, all)? {
+    if let Some(manifest) = &acceptance.manifest {
         report::write(&golden.join(manifest::FILE_NAME), manifest.to_json().as_bytes())?;
     }
     Ok(())
-}
-
-/// NEW's manifest; if only some pictures are accepted, or older ones stay, GOLDEN's with
-/// the entries of those that are new.
-fn accepted_manifest(
-    golden: &Path,
-    new: &Path,
-    acceptance: &Acceptance,
-    all: bool,
-) -> Result<Option<Manifest>, Error> {
-    let Some(theirs) = Manifest::read(new)? else { return Ok(None) };
-    let Some(mut ours) = Manifest::read(golden).ok().flatten() else {
-        return Ok(Some(only(theirs, golden)));
-    };
-    let wanted = |picture: &Picture| all || acceptance.copied.contains(&picture.file);
-    let accepted: Vec<Picture> =
-        theirs.pictures.iter().filter(|picture| wanted(picture)).cloned().collect();
-    ours.pictures.retain(|picture| {
-        !acceptance.pruned.contains(&picture.file)
-            && !accepted.iter().any(|accepted| accepted.file == picture.file)
-    });
-    if all && ours.pictures.is_empty() {
-        return Ok(Some(theirs));
-    }
-    let base = if all { &theirs } else { &ours };
-    let mut merged = base.clone();
-    merged.pictures = ours.pictures;
-    merged.pictures.extend(accepted);
-    merged.pictures.sort_by_key(|picture| (picture.image, picture.fold, picture.b));
-    Ok(Some(merged))
-}
-
-/// Without the pictures that GOLDEN has not.
-fn only(mut manifest: Manifest, golden: &Path) -> Manifest {
-    manifest.pictures.retain(|picture| golden.join(&picture.file).is_file());
-    manifest
 }
 
 fn files(folder: &Path) -> Result<BTreeSet<String>, Error> {
@@ -129,9 +174,10 @@ fn files(folder: &Path) -> Result<BTreeSet<String>, Error> {
 }
 
 fn same_bytes(one: &Path, other: &Path) -> Result<bool, Error> {
-    match std::fs::read(one) {
-        Ok(bytes) => Ok(bytes == std::fs::read(other).map_err(Error::io("read", other))?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("read", one)(error)),
-    }
+    let bytes = match output::read_file(one) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io("read", one)(error)),
+    };
+    Ok(bytes == output::read_file(other).map_err(Error::io("read", other))?)
 }

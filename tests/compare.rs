@@ -13,6 +13,8 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::{Value, json};
 
+#[path = "compare/accept.rs"]
+mod accept;
 #[path = "compare/targets.rs"]
 mod targets;
 
@@ -87,6 +89,11 @@ impl Place {
             result = result.stdout(contains(*text));
         }
     }
+}
+
+#[cfg(unix)]
+fn pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 /// Beyond 5, 5 one pixel is brighter by `by`.
@@ -379,61 +386,6 @@ fn reports_are_written_for_machines_and_people() {
     assert_eq!(triple.get_pixel(56 + 6, 7), &Rgb([0, 0, 0]));
     // Only one side is there.
     assert_eq!(image::open(place.path("diff/1_1.png")).unwrap().width(), 20);
-}
-
-#[test]
-fn accepting_copies_what_differs_and_prunes_only_when_told() {
-    let place = Place::new();
-    place.manifest("golden", |_| {});
-    place.manifest("new", |manifest| manifest["threads"] = json!(8));
-    place.picture("new/1_2.png", brighter(9));
-    place.picture("golden/7_7.png", |_, _| [0; 3]);
-    let accept = |flags: &[&str]| place.actviz(&["accept", "golden", "new"]).args(flags).assert();
-    accept(&["--dry-run"]).success().stdout(contains("1 would be accepted"));
-    place.compares(&["--allow", "missing"], 1, &[]);
-    accept(&[]).success().stdout(contains("accept 1_2.png").and(contains("3 the same already")));
-    place.compares(&["--allow", "missing"], 0, &[]);
-    assert!(place.path("golden/7_7.png").exists());
-    accept(&["--prune"]).success().stdout(contains("remove 7_7.png"));
-    place.compares(&[], 0, &["4 the same"]);
-    let manifest = fs::read_to_string(place.path("golden/manifest.json")).unwrap();
-    assert!(manifest.contains("\"threads\": 8"));
-}
-
-#[test]
-fn chosen_pictures_are_accepted_alone_with_their_entries() {
-    let place = Place::new();
-    place.manifest("golden", |_| {});
-    place.manifest("new", |manifest| {
-        for picture in manifest["pictures"].as_array_mut().unwrap() {
-            picture["high"] = json!(3.0);
-        }
-    });
-    place.picture("new/1_2.png", brighter(9));
-    place.picture("new/2_2.png", brighter(9));
-    place.actviz(&["accept", "golden", "new", "2_2.png"]).assert().success();
-    place.compares(&[], 1, &["1_2.png", "3 the same, 1 different"]);
-    let manifest = fs::read_to_string(place.path("golden/manifest.json")).unwrap();
-    let manifest: Value = serde_json::from_str(&manifest).unwrap();
-    let high: Vec<&Value> =
-        manifest["pictures"].as_array().unwrap().iter().map(|picture| &picture["high"]).collect();
-    assert_eq!(high, [&json!(1.0), &json!(1.0), &json!(1.0), &json!(3.0)]);
-    place.actviz(&["accept", "golden", "new", "9_9.png"]).assert().code(2);
-}
-
-#[test]
-fn ci_does_not_accept_unless_forced() {
-    let place = Place::new();
-    place.picture("new/1_2.png", brighter(9));
-    let accept = || {
-        let mut command = place.actviz(&["accept", "golden", "new"]);
-        command.env("CI", "true");
-        command
-    };
-    accept().assert().code(2).stderr(contains("CI is set").and(contains("--force")));
-    place.compares(&[], 1, &[]);
-    accept().arg("--force").assert().success();
-    place.compares(&[], 0, &[]);
 }
 
 fn outcome_of(golden: &Path, new: &Path, question: &Question) -> Option<(bool, Outcome)> {

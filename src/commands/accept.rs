@@ -6,6 +6,7 @@ use super::EXIT_DONE;
 use crate::accept;
 use crate::args::AcceptArgs;
 use crate::error::Error;
+use crate::manifest;
 
 /// Set by every CI that is widely used.
 const CI: &str = "CI";
@@ -25,13 +26,16 @@ pub fn run(args: &AcceptArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
     }
     let acceptance = accept::plan(&args.golden, &args.new, &args.pictures, args.prune)?;
     if !args.dry_run {
-        accept::carry_out(&args.golden, &args.new, &acceptance, args.pictures.is_empty())?;
+        accept::carry_out(&args.golden, &args.new, &acceptance)?;
     }
     for name in &acceptance.copied {
         writeln!(out, "accept {name}")?;
     }
     for name in &acceptance.pruned {
         writeln!(out, "remove {name}")?;
+    }
+    if acceptance.manifest.is_some() {
+        writeln!(out, "change {}", manifest::FILE_NAME)?;
     }
     let tense = if args.dry_run { "would be " } else { "" };
     writeln!(

@@ -25,8 +25,10 @@ pub use limits::{Limits, Profile, Window};
 pub use measure::{Densest, Measured};
 pub use raw::RawMeasured;
 pub use side::Side;
+pub(crate) use side::{is_picture, is_raw};
 
 use crate::error::Error;
+use crate::output;
 
 /// The version of the JSON document's shape.
 pub const SCHEMA: u32 = 1;
@@ -290,8 +292,27 @@ fn pixels(
     measure::measure(&golden, &new, limits).map(Some).map_err(|sizes| (Outcome::Size, sizes))
 }
 
+/// Whether a file is a picture or a raw map that can be compared.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn check_file(path: &Path) -> Result<(), String> {
+    if is_raw(&path.to_string_lossy()) {
+        return raw::read(path).map(drop);
+    }
+    let bytes = output::read_file(path).map_err(|error| error.to_string())?;
+    match bytes.is_empty() {
+        true => Err("it is empty".to_owned()),
+        false => picture(&bytes).map(drop).map_err(|error| format!("no readable PNG: {error}")),
+    }
+}
+
+fn picture(bytes: &[u8]) -> image::ImageResult<image::DynamicImage> {
+    image::load_from_memory_with_format(bytes, image::ImageFormat::Png)
+}
+
 fn read(side: &str, from: &Side, name: &str) -> Result<Vec<u8>, (Outcome, String)> {
-    match std::fs::read(from.path(name)) {
+    match output::read_file(&from.path(name)) {
         Ok(bytes) if bytes.is_empty() => {
             Err((Outcome::Empty, format!("the file in {side} is empty")))
         }
@@ -303,7 +324,7 @@ fn read(side: &str, from: &Side, name: &str) -> Result<Vec<u8>, (Outcome, String
 }
 
 fn decode(side: &str, bytes: &[u8]) -> Result<image::DynamicImage, (Outcome, String)> {
-    image::load_from_memory_with_format(bytes, image::ImageFormat::Png).map_err(|error| {
+    picture(bytes).map_err(|error| {
         (Outcome::Unreadable, format!("the file in {side} is no readable PNG: {error}"))
     })
 }

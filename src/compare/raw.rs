@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::limits::Limits;
+use crate::output;
 
 /// What was measured of two raw maps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -48,8 +49,12 @@ fn failed(reason: String) -> RawMeasured {
     RawMeasured { beyond: 1, reason: Some(reason), ..RawMeasured::default() }
 }
 
-fn read(path: &Path) -> Result<ArrayD<f64>, String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+/// The values of a raw map.
+///
+/// # Errors
+/// Why there are none, in words.
+pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
+    let bytes = output::read_file(path).map_err(|error| error.to_string())?;
     ArrayD::<f32>::read_npy(&bytes[..])
         .map(|values| values.mapv(f64::from))
         .or_else(|_| ArrayD::<f64>::read_npy(&bytes[..]))
