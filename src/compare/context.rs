@@ -1,38 +1,50 @@
 //! What else differs between two runs: it is said first, since it explains the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::side::Side;
-use crate::manifest::Manifest;
+use super::{Allowed, Compared, Outcome, Question};
+use crate::manifest::{Image, Manifest};
 
 /// A difference between the runs, not between the pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Note {
-    /// What it is about: `manifest`, `layers`, `model`, `images`, `options`, `device`,
-    /// `threads`, `versions`.
+    /// What it is about: `manifest`, `layers`, `model`, `images`, `ranges`, `options`,
+    /// `device`, `threads`, `versions`.
     pub about: String,
     /// Both sides, in words.
     pub text: String,
     /// Whether the comparison fails for this alone: what a picture shows is another
-    /// layer, or a manifest is damaged.
+    /// layer, or is not told any more, or a manifest is damaged.
     pub fails: bool,
 }
 
 /// Compares what both sides say of their runs.
-pub(super) fn notes(golden: &Side, new: &Side) -> Vec<Note> {
+pub(super) fn notes(
+    golden: &Side,
+    new: &Side,
+    question: &Question,
+    pictures: &[Compared],
+) -> Vec<Note> {
     let mut notes = Vec::new();
+    let forgiven = question.allowed.contains(&Allowed::Missing);
     for (name, side) in [("GOLDEN", golden), ("NEW", new)] {
         if let Some(problem) = &side.damage {
             notes.push(note("manifest", format!("{name}: {problem}"), true));
         }
     }
     match (&golden.manifest, &new.manifest) {
-        (Some(golden), Some(new)) => notes.extend(between(golden, new)),
+        (Some(ours), Some(theirs)) => {
+            notes.extend(between(ours, theirs));
+            notes.extend(gone(ours, theirs));
+            notes.extend(untold(golden, new, forgiven));
+            notes.extend(ranges(golden, new, question, pictures));
+        }
         (Some(_), None) if new.damage.is_none() => {
-            notes.push(note("manifest", "NEW has no manifest.json".to_owned(), false));
+            notes.push(note("manifest", "NEW has no manifest.json".to_owned(), !forgiven));
         }
         (None, Some(_)) if golden.damage.is_none() => {
             notes.push(note("manifest", "GOLDEN has no manifest.json".to_owned(), false));
@@ -40,6 +52,63 @@ pub(super) fn notes(golden: &Side, new: &Side) -> Vec<Note> {
         _ => {}
     }
     notes
+}
+
+/// Pictures that are there and that NEW's manifest is silent about, though GOLDEN's is not:
+/// whether they show the same layer is not known.
+fn untold(golden: &Side, new: &Side, forgiven: bool) -> Option<Note> {
+    let is_untold = |name: &&String| golden.promises(name) && new.has(name) && !new.promises(name);
+    let untold: BTreeSet<&String> = golden.names().filter(is_untold).collect();
+    let first = untold.first()?;
+    let text = format!(
+        "NEW's manifest says nothing of {} pictures that are there, the first is {first}",
+        untold.len()
+    );
+    Some(note("manifest", text, !forgiven))
+}
+
+/// Folds and images that were there.
+fn gone(golden: &Manifest, new: &Manifest) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let has_fold = |fold: usize| new.folds.iter().any(|other| other.fold == fold);
+    for fold in golden.folds.iter().filter(|fold| !has_fold(fold.fold)) {
+        let text = format!("fold {} ({}) is not in NEW", fold.fold, fold.file);
+        notes.push(note("model", text, false));
+    }
+    let paths: HashSet<&str> = new.images.iter().map(|image| image.path.as_str()).collect();
+    let hashes: HashSet<&str> = new.images.iter().map(|image| image.sha256.as_str()).collect();
+    // The same image by another path is not gone.
+    let is_gone =
+        |image: &&Image| !paths.contains(&*image.path) && !hashes.contains(&*image.sha256);
+    let gone: Vec<&Image> = golden.images.iter().filter(is_gone).collect();
+    if let Some(first) = gone.first() {
+        let (gone, all) = (gone.len(), golden.images.len());
+        let text = format!("{gone} of {all} images are not in NEW, the first is {}", first.path);
+        notes.push(note("images", text, false));
+    }
+    notes
+}
+
+/// Equal pixels of another range are other values in the same colours.
+fn ranges(golden: &Side, new: &Side, question: &Question, pictures: &[Compared]) -> Option<Note> {
+    let limits = question.limits.over(question.profile.limits(None));
+    let (rtol, atol) = (limits.rtol.unwrap_or(0.0), limits.atol.unwrap_or(0.0));
+    let is_near = |was: f32, is: f32| {
+        let (was, is) = (f64::from(was), f64::from(is));
+        was == is || (was.is_nan() && is.is_nan()) || (is - was).abs() <= atol + rtol * was.abs()
+    };
+    let same = pictures.iter().filter(|picture| picture.outcome == Outcome::Same);
+    let both = same.filter_map(|p| Some((p, golden.range(&p.file)?, new.range(&p.file)?)));
+    let others: Vec<_> =
+        both.filter(|(_, was, is)| !(is_near(was[0], is[0]) && is_near(was[1], is[1]))).collect();
+    let (picture, [low, high], [new_low, new_high]) = others.first()?;
+    let text = format!(
+        "{} pictures have the same pixels for other values, the first is {}: {low} to {high} -> \
+         {new_low} to {new_high}",
+        others.len(),
+        picture.file
+    );
+    Some(note("ranges", text, false))
 }
 
 fn note(about: &str, text: String, fails: bool) -> Note {
@@ -63,9 +132,13 @@ fn between(golden: &Manifest, new: &Manifest) -> Vec<Note> {
             differs("model", &what, short(&fold.sha256), short(&other.sha256));
         }
     }
-    for (image, other) in golden.images.iter().zip(&new.images) {
-        let what = format!("{} has SHA-256", other.path);
-        differs("images", &what, short(&image.sha256), short(&other.sha256));
+    let by_path: HashMap<&str, &Image> =
+        new.images.iter().map(|image| (image.path.as_str(), image)).collect();
+    for image in &golden.images {
+        if let Some(other) = by_path.get(image.path.as_str()) {
+            let what = format!("{} has SHA-256", other.path);
+            differs("images", &what, short(&image.sha256), short(&other.sha256));
+        }
     }
     options(golden, new, &mut differs);
     layers(golden, new, &mut notes);

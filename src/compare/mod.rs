@@ -11,7 +11,7 @@ mod raw;
 pub mod report;
 mod side;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -167,7 +167,7 @@ pub struct Question {
 /// a folder; [`Error::Io`] if a folder cannot be read.
 pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report, Error> {
     let (left, right) = side::read_both(golden, new)?;
-    let names: BTreeSet<&String> = left.names().chain(right.names()).collect();
+    let names = names(&left, &right);
     if !names.iter().any(|name| left.has(name) && right.has(name)) {
         return Err(Error::usage_hint(
             format!("{} and {} have no picture in common", golden.display(), new.display()),
@@ -175,11 +175,9 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
              wrote into",
         ));
     }
-    let pictures: Vec<Compared> =
-        names.into_par_iter().map(|name| one(name, &left, &right, question)).collect();
-    let is_compared =
-        |p: &Compared| matches!(p.outcome, Outcome::Same | Outcome::Within | Outcome::Different);
-    if !pictures.iter().any(|picture| picture.fails || is_compared(picture)) {
+    let (pictures, were_read): (Vec<Compared>, Vec<bool>) =
+        names.into_par_iter().map(|name| one(name, &left, &right, question)).unzip();
+    if !pictures.iter().any(|picture| picture.fails) && !were_read.contains(&true) {
         return Err(Error::usage_hint(
             format!(
                 "nothing could be compared: of {} pictures none could be read on both sides at \
@@ -189,7 +187,7 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
             "--allow says what does not fail; it cannot make a pass of nothing",
         ));
     }
-    let notes = context::notes(&left, &right);
+    let notes = context::notes(&left, &right, question, &pictures);
     let same = !pictures.iter().any(|p| p.fails) && !notes.iter().any(|note| note.fails);
     Ok(Report {
         schema: SCHEMA,
@@ -204,8 +202,19 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
     })
 }
 
-/// Compares one picture.
-fn one(name: &str, left: &Side, right: &Side, question: &Question) -> Compared {
+/// The pictures of both sides, and the raw maps that belong to none of them.
+fn names<'a>(left: &'a Side, right: &'a Side) -> BTreeSet<&'a String> {
+    let mut names: BTreeSet<&String> = left.names().chain(right.names()).collect();
+    let of =
+        |side: &Side| -> Vec<String> { names.iter().map(|name| side.raw_name(name)).collect() };
+    let owned: HashSet<String> = of(left).into_iter().chain(of(right)).collect();
+    let raw = left.raw_names().chain(right.raw_names());
+    names.extend(raw.filter(|name| !owned.contains(*name)));
+    names
+}
+
+/// Compares one picture; also says whether both sides of it could be read.
+fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared, bool) {
     let entry = right.entry(name).or(left.entry(name));
     let numbers = entry.map(|e| (e.fold, e.b)).or_else(|| numbers_in(name));
     let mut compared = Compared {
@@ -220,14 +229,17 @@ fn one(name: &str, left: &Side, right: &Side, question: &Question) -> Compared {
         raw: None,
     };
     let limits = question.limits.over(question.profile.limits(left.colormap(name)));
-    match pixels(name, left, right, &limits) {
+    let pixels = pixels(name, left, right, &limits);
+    let were_read = pixels.is_ok();
+    match pixels {
         Ok(None) => {}
         Ok(Some(measured)) => {
-            compared.outcome = match measured.largest {
-                0 => Outcome::Same,
-                _ => Outcome::Within,
-            };
             compared.reasons = limits.broken_by(&measured);
+            compared.outcome = match measured.largest {
+                0 if compared.reasons.is_empty() => Outcome::Same,
+                _ if compared.reasons.is_empty() => Outcome::Within,
+                _ => Outcome::Different,
+            };
             compared.measured = (measured.largest > 0).then_some(measured);
         }
         Err((outcome, reason)) => {
@@ -235,19 +247,54 @@ fn one(name: &str, left: &Side, right: &Side, question: &Question) -> Compared {
             compared.reasons = vec![reason];
         }
     }
-    if let (Some(golden), Some(new)) = (left.raw(name), right.raw(name)) {
-        let found = raw::compare(&golden, &new, &limits);
-        compared.reasons.extend(found.reason.clone());
-        if found.beyond > 0 || found.largest > 0.0 {
-            compared.raw = Some(found);
-        }
-    }
-    let measured = matches!(compared.outcome, Outcome::Same | Outcome::Within);
-    if measured && !compared.reasons.is_empty() {
-        compared.outcome = Outcome::Different;
+    if left.has(name) && right.has(name) {
+        add_raw(&mut compared, left, right, &limits, &question.allowed);
     }
     compared.fails = compared.outcome.fails(&question.allowed);
-    compared
+    (compared, were_read)
+}
+
+/// Compares the raw maps of a picture. What is forgiven of the picture forgives nothing of
+/// its raw map.
+fn add_raw(
+    compared: &mut Compared,
+    left: &Side,
+    right: &Side,
+    limits: &Limits,
+    allowed: &[Allowed],
+) {
+    let name = &compared.file;
+    let outcome = match (left.raw(name), right.raw(name)) {
+        (Some(golden), Some(new)) => {
+            let found = raw::compare(&golden, &new, limits);
+            let differs = found.reason.is_some();
+            compared.reasons.extend(found.reason.clone());
+            compared.raw = (found.beyond > 0 || found.largest > 0.0).then_some(found);
+            if differs { Outcome::Different } else { Outcome::Same }
+        }
+        (Some(_), None) => {
+            compared.reasons.push(format!("its raw map {} is missing in NEW", left.raw_name(name)));
+            Outcome::Missing
+        }
+        (None, Some(_)) => {
+            compared.reasons.push(format!("its raw map {} is not in GOLDEN", right.raw_name(name)));
+            Outcome::Extra
+        }
+        (None, None) => match left.promised_raw(name).or(right.promised_raw(name)) {
+            Some(raw) => {
+                let text =
+                    format!("its raw map {raw} is on neither side, though a manifest says so");
+                compared.reasons.push(text);
+                Outcome::Missing
+            }
+            None => Outcome::Same,
+        },
+    };
+    let is_measured = matches!(compared.outcome, Outcome::Same | Outcome::Within);
+    let is_worse = outcome.fails(allowed) && !compared.outcome.fails(allowed);
+    if is_worse || (is_measured && outcome != Outcome::Same) {
+        compared.outcome = outcome;
+    }
 }
 
 impl Outcome {

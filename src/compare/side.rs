@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::colormap::Colormap;
 use crate::error::Error;
-use crate::manifest::{Manifest, Picture};
+use crate::manifest::{Drawn, Manifest, Picture};
 use crate::output;
 
 /// How the names of pictures end.
@@ -53,8 +53,12 @@ pub struct Side {
     pub manifest: Option<Manifest>,
     /// The pictures' places in the manifest.
     places: HashMap<String, usize>,
-    /// Every picture that the manifest promises, sheets and the like included.
+    /// The consensus pictures of the manifest, by name.
+    drawn: HashMap<String, Drawn>,
+    /// Every picture and raw map that the manifest promises, sheets and the like included.
     promised: BTreeSet<String>,
+    /// Whether it is a folder: of two files nothing is asked but what they hold.
+    pub is_folder: bool,
     /// Why the manifest that is there cannot be used.
     pub damage: Option<String>,
 }
@@ -98,8 +102,11 @@ impl Side {
         };
         let pictures = manifest.iter().flat_map(|m| &m.pictures).enumerate();
         let places = pictures.map(|(place, picture)| (picture.file.clone(), place)).collect();
+        let consensus = manifest.iter().flat_map(|m| &m.consensus);
+        let drawn = consensus.flat_map(|both| [&both.mean, &both.std]);
+        let drawn = drawn.map(|drawn| (drawn.file.clone(), drawn.clone())).collect();
         let promised = manifest.iter().flat_map(Manifest::files);
-        let promised = promised.filter(|name| is_picture(name)).collect();
+        let promised = promised.filter(|name| is_picture(name) || is_raw(name)).collect();
         let (mut files, mut raw) = (BTreeMap::new(), BTreeMap::new());
         for name in output::files_below(path)? {
             let file = path.join(&name);
@@ -109,23 +116,33 @@ impl Side {
                 raw.insert(name, file);
             }
         }
-        Ok(Side { files, raw, manifest, places, promised, damage })
+        Ok(Side { files, raw, manifest, places, drawn, promised, is_folder: true, damage })
     }
 
     /// The pictures' names, those included that only the manifest knows: what is
     /// promised and not there is missing.
     pub fn names(&self) -> impl Iterator<Item = &String> {
-        self.files.keys().chain(&self.promised)
+        self.files.keys().chain(self.promised.iter().filter(|name| is_picture(name)))
     }
 
-    /// Whether the file is there.
+    /// The names of raw maps, as [`Side::names`].
+    pub fn raw_names(&self) -> impl Iterator<Item = &String> {
+        self.raw.keys().chain(self.promised.iter().filter(|name| is_raw(name)))
+    }
+
+    /// Whether the file is there, a picture or a raw map.
     pub fn has(&self, name: &str) -> bool {
-        self.files.contains_key(name)
+        self.files.contains_key(name) || self.raw.contains_key(name)
+    }
+
+    /// Whether the manifest speaks of the file.
+    pub fn promises(&self, name: &str) -> bool {
+        self.promised.contains(name)
     }
 
     /// Where the file is.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.files.get(name).cloned().unwrap_or_default()
+        self.files.get(name).or(self.raw.get(name)).cloned().unwrap_or_default()
     }
 
     /// The manifest's entry for a picture.
@@ -135,19 +152,32 @@ impl Side {
 
     /// The colour map of a picture, or of a consensus; a sheet has several.
     pub fn colormap(&self, name: &str) -> Option<Colormap> {
-        let consensus = || {
-            let all = self.manifest.iter().flat_map(|manifest| &manifest.consensus);
-            let mut drawn = all.flat_map(|consensus| [&consensus.mean, &consensus.std]);
-            drawn.find(|drawn| drawn.file == name).map(|drawn| drawn.colormap)
-        };
-        self.entry(name).map(|picture| picture.colormap).or_else(consensus)
+        let own = self.entry(name).map(|picture| picture.colormap);
+        own.or_else(|| self.drawn.get(name).map(|drawn| drawn.colormap))
     }
 
-    /// The raw map beside a picture: the manifest's, or the one of that name.
-    pub fn raw(&self, name: &str) -> Option<PathBuf> {
-        let named = self.entry(name).and_then(|picture| picture.raw.clone());
+    /// The values at both ends of a picture's colour map, if the manifest says.
+    pub fn range(&self, name: &str) -> Option<[f32; 2]> {
+        let own = self.entry(name).map(|picture| [picture.low, picture.high]);
+        own.or_else(|| self.drawn.get(name).map(|drawn| [drawn.low, drawn.high]))
+    }
+
+    /// What the raw map of a picture is called: by the manifest, or as the picture. A raw
+    /// map is its own.
+    pub fn raw_name(&self, name: &str) -> String {
+        let named = self.entry(name).map(|picture| &picture.raw);
+        let named = named.or_else(|| self.drawn.get(name).map(|drawn| &drawn.raw));
         let beside = || without_ending(name, PICTURE).map(|stem| format!("{stem}{RAW}"));
-        let named = named.or_else(beside).unwrap_or_else(|| name.to_owned());
-        self.raw.get(&named).cloned()
+        named.cloned().flatten().or_else(beside).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// The raw map of a picture, if it is there.
+    pub fn raw(&self, name: &str) -> Option<PathBuf> {
+        self.raw.get(&self.raw_name(name)).cloned()
+    }
+
+    /// The name of a picture's raw map, if the manifest promises it.
+    pub fn promised_raw(&self, name: &str) -> Option<String> {
+        Some(self.raw_name(name)).filter(|raw| self.promises(raw))
     }
 }

@@ -1,0 +1,139 @@
+//! What must not pass: whatever is there on one side alone, or is not told any more.
+
+use super::*;
+
+fn outcome(place: &Place, flags: &[&str], file: &str) -> (bool, String) {
+    let json = place.actviz(&["compare", "golden", "new", "--json"]).args(flags).output().unwrap();
+    let document: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let pictures = document["pictures"].as_array().unwrap();
+    let picture = pictures.iter().find(|picture| picture["file"] == file).unwrap();
+    (document["same"].as_bool().unwrap(), picture["outcome"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_raw_map_on_one_side_alone_is_missing_or_extra() {
+    let place = Place::new();
+    place.raw("golden/1_1.npy", &Array2::zeros((2, 3)));
+    place.compares(&[], 1, &["its raw map 1_1.npy is missing in NEW", "1 missing"]);
+    place.compares(&["--allow", "extra"], 1, &[]);
+    place.compares(&["--allow", "missing"], 0, &[]);
+    place.raw("new/2_1.npy", &Array2::zeros((2, 3)));
+    place.compares(&["--allow", "missing"], 1, &["its raw map 2_1.npy is not in GOLDEN"]);
+    place.compares(&["--allow", "missing,extra"], 0, &["1 missing", "1 extra"]);
+    assert_eq!(outcome(&place, &[], "2_1.png"), (false, "extra".to_owned()));
+}
+
+#[test]
+fn a_raw_map_that_a_manifest_promises_and_nobody_has_is_missing() {
+    let place = Place::new();
+    for side in ["golden", "new"] {
+        place.manifest(side, |manifest| manifest["pictures"][0]["raw"] = json!("maps/1_1.npy"));
+    }
+    place.compares(&[], 1, &["its raw map maps/1_1.npy is on neither side"]);
+    assert_eq!(outcome(&place, &[], "1_1.png"), (false, "missing".to_owned()));
+    place.compares(&["--allow", "missing"], 0, &[]);
+}
+
+#[test]
+fn pixels_that_differ_are_no_less_different_for_a_missing_raw_map() {
+    let place = Place::new();
+    place.raw("golden/1_1.npy", &Array2::zeros((2, 3)));
+    place.picture("new/1_1.png", brighter(9));
+    place.compares(&["--allow", "missing"], 1, &["1 of 320 pixels differ"]);
+}
+
+#[test]
+fn a_forgiven_picture_does_not_forgive_its_raw_map() {
+    let place = Place::new();
+    place.sized("new/1_1.png", 8, 8, |_, _| [0; 3]);
+    place.raw("golden/1_1.npy", &Array2::zeros((2, 3)));
+    place.raw("new/1_1.npy", &Array2::ones((2, 3)));
+    place.compares(&["--allow", "size"], 1, &["6 of 6 raw values"]);
+    fs::remove_file(place.path("new/1_1.npy")).unwrap();
+    place.compares(&["--allow", "size"], 1, &["missing in NEW"]);
+}
+
+#[test]
+fn a_raw_map_without_a_picture_is_compared_too() {
+    let place = Place::new();
+    place.raw("golden/9_9.npy", &Array2::zeros((2, 3)));
+    place.compares(&[], 1, &["9_9.npy", "it is missing in NEW"]);
+    place.raw("new/9_9.npy", &Array2::ones((2, 3)));
+    place.compares(&[], 1, &["9_9.npy", "6 of 6 raw values"]);
+    place.raw("new/9_9.npy", &Array2::zeros((2, 3)));
+    place.compares(&[], 0, &["5 the same"]);
+}
+
+#[test]
+fn pictures_that_were_read_count_as_compared_though_all_raw_maps_are_missing() {
+    let place = Place::new();
+    for name in ["1_1.npy", "1_2.npy", "2_1.npy", "2_2.npy"] {
+        place.raw(&format!("golden/{name}"), &Array2::zeros((2, 3)));
+    }
+    place.compares(&["--allow", "missing"], 0, &["4 missing"]);
+    for name in ["1_1.png", "1_2.png", "2_1.png", "2_2.png"] {
+        place.sized(&format!("new/{name}"), 8, 8, |_, _| [0; 3]);
+    }
+    let all = ["compare", "golden", "new", "--allow", "missing,size"];
+    place.actviz(&all).assert().code(2).stderr(contains("nothing could be compared"));
+}
+
+#[test]
+fn a_manifest_that_is_gone_fails_unless_allowed() {
+    let place = Place::new();
+    place.manifest("golden", |_| {});
+    place.compares(&[], 1, &["NEW has no manifest.json"]);
+    place.compares(&["--allow", "missing"], 0, &["NEW has no manifest.json"]);
+    fs::rename(place.path("golden/manifest.json"), place.path("new/manifest.json")).unwrap();
+    place.compares(&[], 0, &["GOLDEN has no manifest.json"]);
+}
+
+#[test]
+fn a_manifest_that_is_silent_about_its_pictures_fails_unless_allowed() {
+    let place = Place::new();
+    place.manifest("golden", |_| {});
+    place.manifest("new", |manifest| manifest["pictures"] = json!([]));
+    place.compares(&[], 1, &["says nothing of 4 pictures that are there, the first is 1_1.png"]);
+    place.compares(&["--allow", "missing"], 0, &[]);
+    place.manifest("new", |manifest| drop(manifest["pictures"].as_array_mut().unwrap().remove(2)));
+    place.compares(&[], 1, &["says nothing of 1 pictures that are there, the first is 2_1.png"]);
+}
+
+#[test]
+fn folds_and_images_that_are_gone_are_told() {
+    let place = Place::new();
+    place.manifest("golden", |manifest| {
+        manifest["images"] = json!([{"path": "cat.png", "sha256": "1"},
+                                    {"path": "fox.png", "sha256": "cccc"},
+                                    {"path": "old/dog.png", "sha256": "4"}]);
+    });
+    place.manifest("new", |manifest| {
+        manifest["images"] = json!([{"path": "fox.png", "sha256": "dddd"},
+                                    {"path": "new/dog.png", "sha256": "4"}]);
+        manifest["folds"].as_array_mut().unwrap().remove(0);
+    });
+    let texts = [
+        "fold 1 (a.pt) is not in NEW",
+        "1 of 3 images are not in NEW, the first is cat.png",
+        // By its path, wherever it stands in the list.
+        "fox.png has SHA-256 cccc -> dddd",
+    ];
+    place.compares(&[], 0, &texts);
+}
+
+#[test]
+fn equal_pixels_for_other_values_are_told() {
+    let place = Place::new();
+    place.manifest("golden", |_| {});
+    place.manifest("new", |manifest| {
+        manifest["pictures"][1]["high"] = json!(100.0);
+        manifest["pictures"][3]["low"] = json!(-1.0);
+    });
+    let text = "2 pictures have the same pixels for other values, the first is 1_2.png: 0 to 1 -> \
+                0 to 100";
+    place.compares(&[], 0, &[text]);
+    place.manifest("new", |manifest| manifest["pictures"][1]["high"] = json!(1.00001));
+    place.compares(&[], 0, &["ranges"]);
+    let said = place.actviz(&["compare", "golden", "new", "--profile", "cross-cpu"]).assert();
+    said.code(0).stdout(contains("ranges").not());
+}
