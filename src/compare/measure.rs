@@ -170,55 +170,89 @@ fn densest(
     best
 }
 
-/// Whether the bytes are a PNG file from its signature to its last chunk, with every
-/// checksum right and as much data as its size wants: then equal bytes are equal pictures,
-/// and need no decoding.
+/// Whether the bytes are a PNG file that every decoder can read: plain chunks in order, each
+/// with a right checksum, as much data as the size wants, known filters, and a palette where
+/// colours come from one. Then equal bytes are equal pictures, and need no decoding. What is
+/// said to be none may still be a picture: that is for the decoder to say.
 pub(super) fn is_whole_png(bytes: &[u8]) -> bool {
-    let Some(mut rest) = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n") else { return false };
-    let (mut header, mut data) = (None, Vec::new());
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let Some(checked) = length.checked_add(4).and_then(|end| after.get(..end)) else {
-            return false;
-        };
-        let Some((sum, next)) = after[length + 4..].split_first_chunk::<4>() else { return false };
-        if crc32fast::hash(checked) != u32::from_be_bytes(*sum) {
-            return false;
-        }
-        match checked.split_at(4) {
-            (b"IHDR", fields) => header = header.or(length_of_data(fields)),
-            (b"IDAT", part) => data.extend_from_slice(part),
-            (b"IEND", _) => {
-                let inflates = |length| {
-                    fdeflate::decompress_to_vec_bounded(&data, length)
-                        .is_ok_and(|data| data.len() == length)
-                };
-                return next.is_empty() && header.is_some_and(inflates);
+    let Some(rest) = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n") else { return false };
+    let Some((b"IHDR", fields, mut rest)) = chunk(rest) else { return false };
+    let Some(layout) = Layout::of(fields) else { return false };
+    let (mut colours, mut data, mut data_ended) = (None, Vec::new(), false);
+    while let Some((kind, content, next)) = chunk(rest) {
+        data_ended |= kind != b"IDAT" && !data.is_empty();
+        match kind {
+            b"PLTE" if layout.has_palette && colours.is_none() && data.is_empty() => {
+                colours = Some(content.len());
             }
-            _ => {}
+            b"IDAT" if !data_ended => data.extend_from_slice(content),
+            // The text that our own pictures carry.
+            b"iTXt" => {}
+            b"IEND" => {
+                return content.is_empty()
+                    && next.is_empty()
+                    && colours.is_some() == layout.has_palette
+                    && colours.is_none_or(|length| layout.fits_palette(length))
+                    && layout.fits_data(&data);
+            }
+            _ => return false,
         }
         rest = next;
     }
     false
 }
 
-/// How many bytes a PNG's data unpacks to by its header (W3C PNG, 11.2.1): a byte for the
-/// filter and the pixels, for each row. `None` for what has no pixels, and for interlaced
-/// pictures, which are decoded.
-fn length_of_data(header: &[u8]) -> Option<usize> {
-    let &[w0, w1, w2, w3, h0, h1, h2, h3, depth, colour, 0, 0, 0] = header else { return None };
-    let channels = match colour {
-        0 | 3 => 1,
-        4 => 2,
-        2 => 3,
-        6 => 4,
-        _ => return None,
-    };
-    let width = u32::from_be_bytes([w0, w1, w2, w3]) as usize;
-    let height = u32::from_be_bytes([h0, h1, h2, h3]) as usize;
-    let bits = width.checked_mul(channels * usize::from(depth))?;
-    let length = bits.div_ceil(8).checked_add(1)?.checked_mul(height)?;
-    (width > 0 && height > 0).then_some(length)
+/// A chunk's name and content, and what comes after it, if its checksum is right.
+fn chunk(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = u32::from_be_bytes(*length) as usize;
+    let (checked, rest) = rest.split_at_checked(length.checked_add(4)?)?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let (kind, content) = checked.split_at(4);
+    (crc32fast::hash(checked) == u32::from_be_bytes(*sum)).then_some((kind, content, rest))
+}
+
+/// How a PNG's data is laid out, by its header (W3C PNG, 11.2.1).
+struct Layout {
+    /// Bytes of a row, with the one for its filter.
+    row: usize,
+    height: usize,
+    depth: u8,
+    has_palette: bool,
+}
+
+impl Layout {
+    /// `None` for what has no pixels or is no PNG, and for interlaced pictures, which are
+    /// decoded.
+    fn of(header: &[u8]) -> Option<Layout> {
+        let &[w0, w1, w2, w3, h0, h1, h2, h3, depth, colour, 0, 0, 0] = header else {
+            return None;
+        };
+        let channels = match (colour, depth) {
+            (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) => 1,
+            (4, 8 | 16) => 2,
+            (2, 8 | 16) => 3,
+            (6, 8 | 16) => 4,
+            _ => return None,
+        };
+        let width = u32::from_be_bytes([w0, w1, w2, w3]) as usize;
+        let height = u32::from_be_bytes([h0, h1, h2, h3]) as usize;
+        let bits = width.checked_mul(channels * usize::from(depth))?;
+        let row = bits.div_ceil(8).checked_add(1)?;
+        let is_some = width > 0 && height > 0;
+        is_some.then_some(Layout { row, height, depth, has_palette: colour == 3 })
+    }
+
+    fn fits_palette(&self, length: usize) -> bool {
+        length > 0 && length.is_multiple_of(3) && length / 3 <= 1 << self.depth
+    }
+
+    /// Whether compressed data has all rows, and filters that there are (W3C PNG, 9.2).
+    fn fits_data(&self, data: &[u8]) -> bool {
+        let Some(length) = self.row.checked_mul(self.height) else { return false };
+        let Ok(data) = fdeflate::decompress_to_vec_bounded(data, length) else { return false };
+        data.len() == length && data.iter().step_by(self.row).all(|filter| *filter <= 4)
+    }
 }
 
 #[cfg(test)]
@@ -293,24 +327,93 @@ mod tests {
         assert!(!is_whole_png(&[&bytes[..], b"x"].concat()));
     }
 
+    fn chunk_of(kind: &[u8], content: &[u8]) -> Vec<u8> {
+        let checked = [kind, content].concat();
+        let sum = crc32fast::hash(&checked).to_be_bytes();
+        [&(content.len() as u32).to_be_bytes()[..], &checked, &sum].concat()
+    }
+
+    /// A PNG of right checksums with these chunks between header and end.
+    fn png_of(width: u32, height: u32, [depth, colour]: [u8; 2], chunks: &[Vec<u8>]) -> Vec<u8> {
+        let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        let header = chunk_of(b"IHDR", &[&sides[..], &[depth, colour, 0, 0, 0]].concat());
+        let end = chunk_of(b"IEND", b"");
+        [b"\x89PNG\r\n\x1a\n", &header[..], &chunks.concat(), &end].concat()
+    }
+
+    fn data_of(rows: &[u8]) -> Vec<u8> {
+        chunk_of(b"IDAT", &fdeflate::compress_to_vec(rows))
+    }
+
     #[test]
     fn a_png_without_pixels_or_with_other_data_than_its_size_wants_is_not_whole() {
-        let chunk = |kind: &[u8], data: &[u8]| {
-            let checked = [kind, data].concat();
-            let sum = crc32fast::hash(&checked).to_be_bytes();
-            [&(data.len() as u32).to_be_bytes()[..], &checked, &sum].concat()
+        let gray = |side, data: Vec<u8>| png_of(side, side, [8, 0], &[data]);
+        let rows = [0, 7, 7, 0, 7, 7];
+        assert!(is_whole_png(&gray(2, data_of(&rows))));
+        assert!(!is_whole_png(&gray(3, data_of(&rows))));
+        assert!(!is_whole_png(&gray(0, data_of(&[]))));
+        assert!(!is_whole_png(&gray(2, chunk_of(b"IDAT", b"garbage!"))));
+    }
+
+    #[test]
+    fn a_png_with_an_unknown_filter_or_without_its_palette_is_not_whole() {
+        let rows = |filter| data_of(&[0, 1, 1, filter, 1, 1]);
+        for filter in 0..=255 {
+            let png = png_of(2, 2, [8, 0], &[rows(filter)]);
+            assert_eq!(is_whole_png(&png), filter <= 4, "{filter}");
+            assert_eq!(super::super::picture(&png).is_ok(), filter <= 4, "{filter}");
+        }
+        let palette = chunk_of(b"PLTE", &[9; 6]);
+        assert!(is_whole_png(&png_of(2, 2, [8, 3], &[palette.clone(), rows(0)])));
+        assert!(!is_whole_png(&png_of(2, 2, [8, 3], &[rows(0)])));
+        assert!(!is_whole_png(&png_of(2, 2, [8, 3], &[rows(0), palette.clone()])));
+        assert!(!is_whole_png(&png_of(2, 2, [8, 0], &[palette, rows(0)])));
+        assert!(!is_whole_png(&png_of(2, 2, [8, 3], &[chunk_of(b"PLTE", &[9; 5]), rows(0)])));
+    }
+
+    /// Ten thousand PNG files of right checksums and wrong contents.
+    #[test]
+    fn what_is_whole_can_be_decoded() {
+        let mut state = 7u64;
+        let mut below = |end: usize| {
+            // Marsaglia's xorshift (J. Stat. Softw. 8(14), 2003).
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % end as u64) as usize
         };
-        let png = |side: u32, data: &[u8]| {
-            let sides = [side.to_be_bytes(), side.to_be_bytes()].concat();
-            let header = chunk(b"IHDR", &[&sides[..], &[8, 0, 0, 0, 0]].concat());
-            let body = [header, chunk(b"IDAT", data), chunk(b"IEND", b"")].concat();
-            [b"\x89PNG\r\n\x1a\n", body.as_slice()].concat()
-        };
-        let data = fdeflate::compress_to_vec(&[0, 7, 7, 0, 7, 7]);
-        assert!(is_whole_png(&png(2, &data)));
-        assert!(!is_whole_png(&png(3, &data)));
-        assert!(!is_whole_png(&png(0, &fdeflate::compress_to_vec(&[]))));
-        assert!(!is_whole_png(&png(2, b"garbage!")));
+        let mut counts = [0, 0];
+        for _ in 0..10_000 {
+            let (width, height) = (1 + below(5), 1 + below(4));
+            let depth = [1, 2, 4, 8, 16, 3][below(6)];
+            let colour = [0, 2, 3, 4, 6, 1][below(6)];
+            let channels = [1, 1, 3, 1, 2, 1, 4][usize::from(colour)];
+            let row = (width * channels * usize::from(depth)).div_ceil(8) + 1;
+            let mut rows: Vec<u8> = (0..row * height).map(|_| below(256) as u8).collect();
+            let filters = if below(4) == 0 { 6 } else { 5 };
+            rows.iter_mut().step_by(row).for_each(|filter| *filter = below(filters) as u8);
+            let mut chunks = Vec::new();
+            if colour == 3 && below(8) > 0 || below(16) == 0 {
+                let length = if below(8) > 0 { 3 * (1 + below(3)) } else { below(12) };
+                chunks.push(chunk_of(b"PLTE", &vec![9; length]));
+            }
+            chunks.push(data_of(&rows));
+            if below(4) == 0 {
+                let text: Vec<u8> = (0..below(12)).map(|_| below(256) as u8).collect();
+                let kind = [b"iTXt", b"tRNS", b"gAMA", b"ABCD"][below(4)];
+                chunks.insert(below(chunks.len() + 1), chunk_of(kind, &text));
+            }
+            if below(16) == 0 {
+                chunks.push(data_of(&rows));
+            }
+            let png = png_of(width as u32, height as u32, [depth, colour], &chunks);
+            let whole = is_whole_png(&png);
+            counts[usize::from(whole)] += 1;
+            if whole {
+                assert!(super::super::picture(&png).is_ok(), "{depth} {colour} {chunks:?}");
+            }
+        }
+        assert!(counts.iter().all(|count| *count > 1_000), "{counts:?}");
     }
 
     #[test]

@@ -137,3 +137,27 @@ fn equal_pixels_for_other_values_are_told() {
     let said = place.actviz(&["compare", "golden", "new", "--profile", "cross-cpu"]).assert();
     said.code(0).stdout(contains("ranges").not());
 }
+
+/// A PNG of 2 x 2 pixels with right checksums: a filter that there is not, or colours from a
+/// palette that there is not.
+fn broken_png(colour: u8, filter: u8) -> Vec<u8> {
+    let chunk = |kind: &[u8], content: &[u8]| {
+        let checked = [kind, content].concat();
+        let sum = crc32fast::hash(&checked).to_be_bytes();
+        [&(content.len() as u32).to_be_bytes()[..], &checked, &sum].concat()
+    };
+    let header = chunk(b"IHDR", &[0, 0, 0, 2, 0, 0, 0, 2, 8, colour, 0, 0, 0]);
+    let data = chunk(b"IDAT", &fdeflate::compress_to_vec(&[filter, 1, 1, 0, 1, 1]));
+    [b"\x89PNG\r\n\x1a\n", &header[..], &data, &chunk(b"IEND", b"")].concat()
+}
+
+#[test]
+fn equal_files_that_no_decoder_reads_are_unreadable() {
+    let place = Place::new();
+    for (colour, filter) in [(0, 7), (3, 0)] {
+        for side in ["golden", "new"] {
+            fs::write(place.path(side).join("1_1.png"), broken_png(colour, filter)).unwrap();
+        }
+        assert_eq!(outcome(&place, &[], "1_1.png"), (false, "unreadable".to_owned()));
+    }
+}
