@@ -21,16 +21,35 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// A text that may hold names of files and words of networks, without what a terminal
-/// would obey: control characters other than line ends are shown as `\u{1b}`.
-fn plain(text: impl Display) -> String {
+/// Any text as one line that can be printed: names of files and words of networks, without
+/// what a terminal would obey, what ends a line or turns its direction, and what a CI would
+/// take for a command of ours (`::` at the start of a line, `##[`). Shown as `\u{1b}`.
+pub fn line(text: impl Display) -> String {
     let text = text.to_string();
-    let obeyed = |c: char| c.is_control() && c != '\n';
-    if !text.contains(obeyed) {
-        return text;
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_obeyed(c) {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
     }
-    let show = |c: char| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(show).collect()
+    if line.trim_start().starts_with("::") {
+        line = line.replacen("::", "\\u{3a}:", 1);
+    }
+    if line.contains("##[") { line.replace("##[", "\\u{23}#[") } else { line }
+}
+
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        // Line ends, and marks of direction, of Unicode.
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The same for a text of several lines, which stay.
+pub(crate) fn plain(text: impl Display) -> String {
+    let lines: Vec<String> = text.to_string().split('\n').map(line).collect();
+    lines.join("\n")
 }
 
 /// Prints an error and, on a line of its own, what to do about it.
@@ -157,5 +176,21 @@ mod tests {
     fn names_cannot_give_orders_to_the_terminal() {
         assert_eq!(plain("a\u{1b}]0;title\u{7}.png"), "a\\u{1b}]0;title\\u{7}.png");
         assert_eq!(plain("two\nlines, ümlaut"), "two\nlines, ümlaut");
+        assert_eq!(plain("two\n::error::lines"), "two\n\\u{3a}:error::lines");
+    }
+
+    #[test]
+    fn any_text_becomes_one_line_that_is_no_command() {
+        for (text, expected) in [
+            ("größe 3_1.png", "größe 3_1.png"),
+            ("aten::relu", "aten::relu"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{1b}[31m\u{9b}x\u{7f}", "\\u{1b}[31m\\u{9b}x\\u{7f}"),
+            ("gpj.\u{202e}png", "gpj.\\u{202e}png"),
+            (" ::add-mask::a", " \\u{3a}:add-mask::a"),
+            ("a ##[error]b", "a \\u{23}#[error]b"),
+        ] {
+            assert_eq!(line(text), expected);
+        }
     }
 }

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 #[path = "compare/accept.rs"]
 mod accept;
+#[path = "compare/names.rs"]
+mod names;
 #[path = "compare/passes.rs"]
 mod passes;
 #[path = "compare/targets.rs"]

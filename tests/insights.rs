@@ -135,3 +135,17 @@ fn the_document_can_be_kept_beside_the_pictures() {
     assert!(kept.models[0].layers[0].folds[0].effective_field.is_none());
     assert_eq!(Document::read(&place.path("elsewhere")).expect("no error"), None);
 }
+
+#[test]
+fn names_that_give_orders_are_shown_as_text() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("\u{1b}[31m")).expect("a folder");
+    for fold in 1..=3 {
+        let name = format!("fold_{fold}.pt");
+        std::fs::copy(place.path(&name), place.path("\u{1b}[31m").join(name)).expect("a file");
+    }
+    let flags = "--model ^fold_{fold}.pt --model ^\u{1b}[31m/fold_{fold}.pt ^cat.png";
+    let (code, stdout) = place.insights(flags);
+    assert_eq!(code.expect("insights"), EXIT_DONE);
+    assert!(!stdout.contains('\u{1b}') && stdout.contains("\\u{1b}[31m"), "{stdout}");
+}

@@ -7,6 +7,7 @@ use crate::accept;
 use crate::args::AcceptArgs;
 use crate::error::Error;
 use crate::manifest;
+use crate::talk::line;
 
 /// Set by every CI that is widely used.
 const CI: &str = "CI";
@@ -29,10 +30,10 @@ pub fn run(args: &AcceptArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
         accept::carry_out(&args.golden, &args.new, &acceptance)?;
     }
     for name in &acceptance.copied {
-        writeln!(out, "accept {name}")?;
+        writeln!(out, "accept {}", line(name))?;
     }
     for name in &acceptance.pruned {
-        writeln!(out, "remove {name}")?;
+        writeln!(out, "remove {}", line(name))?;
     }
     if acceptance.manifest.is_some() {
         writeln!(out, "change {}", manifest::FILE_NAME)?;

@@ -10,6 +10,7 @@ use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
 use crate::engine::{Engine, Use};
+use crate::talk::line;
 
 #[derive(Serialize)]
 struct Document {
@@ -61,10 +62,10 @@ fn table(document: &Document) -> Table {
         for used in refused.into_iter().chain(harmless) {
             table.add_row([
                 fold.fold.to_string(),
-                used.operator.clone(),
+                line(&used.operator),
                 used.count.to_string(),
                 if used.allowed { "allowed" } else { "REFUSED" }.to_owned(),
-                used.place.clone(),
+                line(&used.place),
             ]);
         }
     }

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::plan::InputPlan;
-use crate::talk::Talk;
+use crate::talk::{Talk, line};
 
 /// The JSON document; scripts rely on its fields.
 #[derive(Serialize)]
@@ -115,8 +115,8 @@ fn table(document: &Document) -> Table {
         table.add_row([
             if row.default { "*".to_owned() } else { String::new() },
             row.index.to_string(),
-            row.name.clone(),
-            row.operator.clone(),
+            line(&row.name),
+            line(&row.operator),
             shape.join(" x "),
             thousands(row.parameters),
         ]);

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::sandbox::{self, Made, Needs};
-use crate::talk::Talk;
+use crate::talk::{Talk, line};
 #[cfg(feature = "torch")]
 use crate::{isolate::Guarded, torch::TorchEngine};
 
@@ -172,8 +172,8 @@ fn print_json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Res
 
 /// Prints a table for people, without the blanks that fill up its last column.
 fn print_table(out: &mut dyn Write, table: &comfy_table::Table) -> io::Result<()> {
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
+    for row in table.lines() {
+        writeln!(out, "{}", line(row.trim_end()))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::{EXIT_DONE, print_json};
 use crate::args::ShowArgs;
 use crate::error::Error;
 use crate::picture::png;
+use crate::talk::line;
 
 /// Prints what each file carries.
 ///
@@ -20,7 +21,7 @@ pub fn run(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
         let about = read(file)?;
         if !args.json {
             if args.files.len() > 1 {
-                writeln!(out, "{}:", file.display())?;
+                writeln!(out, "{}:", line(file.display()))?;
             }
             print(&about, 0, out)?;
         }
@@ -49,6 +50,7 @@ fn print(value: &Value, depth: usize, out: &mut dyn Write) -> std::io::Result<()
     let indent = "  ".repeat(depth);
     let Value::Object(fields) = value else { return Ok(()) };
     for (name, value) in fields {
+        let name = line(name);
         match value {
             Value::Object(_) => {
                 writeln!(out, "{indent}{name}")?;
@@ -71,5 +73,5 @@ fn print(value: &Value, depth: usize, out: &mut dyn Write) -> std::io::Result<()
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    line(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }

@@ -16,7 +16,7 @@ use crate::insights::{self, Blur, Document, Measure, ModelInsights};
 use crate::output;
 use crate::plan::InputPlan;
 use crate::sandbox::Needs;
-use crate::talk::Talk;
+use crate::talk::{Talk, line};
 
 /// What is looked at: every model with its images.
 pub struct Subjects {
@@ -112,7 +112,7 @@ fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out)?;
         print_table(out, &tables::observations(&document.models))?;
         for sentence in &document.comparisons {
-            writeln!(out, "* {sentence}")?;
+            writeln!(out, "* {}", line(sentence))?;
         }
         writeln!(out)?;
     }
@@ -120,13 +120,13 @@ fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
         if place > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{}: {}", model.model, scope(model))?;
+        writeln!(out, "{}", line(format!("{}: {}", model.model, scope(model))))?;
         print_table(out, &tables::layers(model))?;
         for blur in &model.blur {
-            writeln!(out, "{}", lost(blur))?;
+            writeln!(out, "{}", line(lost(blur)))?;
         }
         for observation in &model.observations {
-            writeln!(out, "* {}", observation.text)?;
+            writeln!(out, "* {}", line(&observation.text))?;
         }
     }
     Ok(())

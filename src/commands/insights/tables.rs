@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table};
 use crate::agreement;
 use crate::insights::structure::Reach;
 use crate::insights::{self, FoldInsights, LayerInsights, ModelInsights, Spread};
+use crate::talk::line;
 
 fn new_table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
@@ -39,7 +40,7 @@ pub(super) fn layers(model: &ModelInsights) -> Table {
         for (place, fold) in layer.folds.iter().enumerate() {
             let first = place == 0;
             table.add_row([
-                if first { layer.name.clone() } else { String::new() },
+                if first { line(&layer.name) } else { String::new() },
                 fold.fold.to_string(),
                 format!("{}x{}", layer.shape[1], layer.shape[2]),
                 spread(fold.detail, 1),
@@ -81,7 +82,7 @@ pub(super) fn side_by_side(models: &[ModelInsights]) -> Table {
         let octaves = insights::octaves(model);
         let grid = agreement::mean(model.blur.iter().map(|blur| blur.grid));
         table.add_row([
-            model.model.clone(),
+            line(&model.model),
             model.layers.len().to_string(),
             detail(model.layers.iter().find(has_detail)),
             detail(model.layers.iter().rev().find(has_detail)),
@@ -97,8 +98,9 @@ pub(super) fn side_by_side(models: &[ModelInsights]) -> Table {
 
 /// One line for each observation: which models bear it out.
 pub(super) fn observations(models: &[ModelInsights]) -> Table {
+    let names: Vec<String> = models.iter().map(|model| line(&model.model)).collect();
     let header: Vec<&str> =
-        ["holds for"].into_iter().chain(models.iter().map(|model| model.model.as_str())).collect();
+        ["holds for"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let mut table = new_table(&header, 1);
     let claims = models.first().map(|model| model.observations.as_slice()).unwrap_or_default();
     for (place, observation) in claims.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::table;
 use crate::compare::{Compared, Report};
+use crate::talk;
 
 /// GitHub shows ten annotations of a step and drops the rest
 /// (docs.github.com, workflow commands for GitHub Actions).
@@ -41,7 +42,7 @@ pub fn annotate(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 /// A message of a workflow command is one line.
 fn escaped(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    talk::plain(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Adds the report to a step's summary file, cut at GitHub's limit.
@@ -97,6 +98,7 @@ fn plain(text: &str) -> String {
                 plain.push(character);
             }
             '\r' | '\n' => plain.push(' '),
+            control if control.is_control() => plain.extend(control.escape_default()),
             _ => plain.push(character),
         }
     }

@@ -6,6 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use crate::compare::{Compared, Divergence, Outcome, Report};
+use crate::talk::line;
 
 /// Prints the report.
 ///
@@ -13,18 +14,18 @@ use crate::compare::{Compared, Divergence, Outcome, Report};
 /// If `out` cannot be written.
 pub fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for note in &report.notes {
-        writeln!(out, "{:<9} {}", note.about, note.text)?;
+        writeln!(out, "{:<9} {}", note.about, line(&note.text))?;
     }
     for fold in &report.divergence {
-        writeln!(out, "{}", divergence(fold))?;
+        writeln!(out, "{}", line(divergence(fold)))?;
     }
     let failures = report.failures();
     if !failures.is_empty() {
         if !report.notes.is_empty() || !report.divergence.is_empty() {
             writeln!(out)?;
         }
-        for line in table(&failures).lines() {
-            writeln!(out, "{}", line.trim_end())?;
+        for row in table(&failures).lines() {
+            writeln!(out, "{}", row.trim_end())?;
         }
         writeln!(out)?;
     }
@@ -79,12 +80,12 @@ fn table(failures: &[&Compared]) -> Table {
         let measured = picture.measured.as_ref();
         let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         table.add_row([
-            picture.file.clone(),
-            cell(picture.layer.clone()),
+            line(&picture.file),
+            cell(picture.layer.as_ref().map(line)),
             cell(measured.map(|m| m.largest.to_string())),
             cell(measured.map(|m| format!("{:.2}", m.rmse))),
             cell(measured.map(|m| format!("{:.2} %", 100.0 * m.ratio))),
-            picture.reasons.join("; "),
+            line(picture.reasons.join("; ")),
         ]);
     }
     table
