@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 #[path = "compare/accept.rs"]
 mod accept;
+#[path = "compare/files.rs"]
+mod files;
 #[path = "compare/names.rs"]
 mod names;
 #[path = "compare/passes.rs"]

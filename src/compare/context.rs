@@ -39,10 +39,14 @@ pub(super) fn notes(
     match (&golden.manifest, &new.manifest) {
         (Some(ours), Some(theirs)) => {
             notes.extend(between(ours, theirs));
-            notes.extend(gone(ours, theirs));
+            if golden.is_folder {
+                notes.extend(gone(ours, theirs));
+            }
             notes.extend(untold(golden, new, forgiven));
             notes.extend(ranges(golden, new, question, pictures));
         }
+        // Two files may come from anywhere.
+        _ if !golden.is_folder => {}
         (Some(_), None) if new.damage.is_none() => {
             notes.push(note("manifest", "NEW has no manifest.json".to_owned(), !forgiven));
         }

@@ -128,6 +128,12 @@ impl Limits {
         }
     }
 
+    /// A profile's limits for the colour maps of both sides: that with the smaller steps
+    /// counts, for nothing else depends on the map.
+    pub fn stricter(self, other: Limits) -> Limits {
+        Limits { hard_max: self.hard_max.min(other.hard_max), ..self }
+    }
+
     /// The share of pixels that may differ, if that is limited.
     fn share(&self) -> Option<f64> {
         let others = self.hard_max.is_some() || self.rmse.is_some() || self.window.is_some();
@@ -219,6 +225,16 @@ mod tests {
         assert_eq!(step(Colormap::Gray, 2), 2);
         assert!(step(Colormap::Turbo, 1) > step(Colormap::Viridis, 1));
         assert_eq!(step_of(None, 1), step(Colormap::Turbo, 1));
+    }
+
+    #[test]
+    fn of_two_colour_maps_that_with_the_smaller_steps_counts() {
+        let of = |colormap| Profile::CrossCpu.limits(colormap);
+        let (gray, turbo) = (of(Some(Colormap::Gray)), of(Some(Colormap::Turbo)));
+        for stricter in [gray.stricter(turbo), turbo.stricter(gray), of(None).stricter(gray)] {
+            assert_eq!(stricter, gray);
+        }
+        assert_eq!(Limits::default().stricter(Limits::default()), Limits::default());
     }
 
     #[test]

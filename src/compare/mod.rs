@@ -228,7 +228,8 @@ fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared,
         measured: None,
         raw: None,
     };
-    let limits = question.limits.over(question.profile.limits(left.colormap(name)));
+    let profile = |side: &Side| question.profile.limits(side.colormap(name));
+    let limits = question.limits.over(profile(left).stricter(profile(right)));
     let pixels = pixels(name, left, right, &limits);
     let were_read = pixels.is_ok();
     match pixels {

@@ -78,7 +78,15 @@ pub(super) fn read_both(golden: &Path, new: &Path) -> Result<(Side, Side), Error
         // Two files are a pair, whatever they are called.
         (false, false) => {
             let name = new.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((Side::file(&name, golden), Side::file(&name, new)))
+            let (mut golden, mut new) = (Side::file(&name, golden), Side::file(&name, new));
+            // A raw map is asked for where both manifests know the pictures.
+            if !is_raw(&name) && (golden.manifest.is_none() || new.manifest.is_none()) {
+                for side in [&mut golden, &mut new] {
+                    side.raw.clear();
+                    side.promised.clear();
+                }
+            }
+            Ok((golden, new))
         }
         _ => Err(Error::usage(format!(
             "{} and {} are a folder and a file: give two folders or two files",
@@ -88,11 +96,50 @@ pub(super) fn read_both(golden: &Path, new: &Path) -> Result<(Side, Side), Error
     }
 }
 
+fn drawn(manifest: &Manifest) -> Vec<&Drawn> {
+    manifest.consensus.iter().flat_map(|both| [&both.mean, &both.std]).collect()
+}
+
+/// What a folder's manifest says of one file in it, and of its image and fold.
+fn manifest_of(folder: &Path, name: &str) -> Option<Manifest> {
+    let mut manifest = Manifest::read(folder).ok()??;
+    manifest.pictures.retain(|picture| picture.file == name);
+    manifest.consensus.retain(|both| both.mean.file == name || both.std.file == name);
+    let picture = manifest.pictures.first_mut().map(|picture| &mut picture.image);
+    let place = picture.or(manifest.consensus.first_mut().map(|both| &mut both.image))?;
+    let image = manifest.images.get(std::mem::take(place)).cloned();
+    if let Some(picture) = manifest.pictures.first() {
+        manifest.folds.retain(|fold| fold.fold == picture.fold);
+    }
+    Some(Manifest { images: image.into_iter().collect(), failed: Vec::new(), ..manifest })
+}
+
 impl Side {
+    /// One file, with its entry of the manifest beside it and its raw map, if it has them.
     fn file(name: &str, path: &Path) -> Side {
         let own = BTreeMap::from([(name.to_owned(), path.to_owned())]);
-        let raw = if is_raw(name) { own.clone() } else { BTreeMap::new() };
-        Side { files: own, raw, ..Side::default() }
+        if is_raw(name) {
+            return Side { files: own.clone(), raw: own, ..Side::default() };
+        }
+        let mut side = Side { files: own, ..Side::default() };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let own_name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(manifest) = manifest_of(folder, &own_name) else { return side };
+        if !manifest.pictures.is_empty() {
+            side.places.insert(name.to_owned(), 0);
+        }
+        let drawn = drawn(&manifest).into_iter().filter(|drawn| drawn.file == own_name);
+        side.drawn = drawn.map(|drawn| (name.to_owned(), drawn.clone())).collect();
+        side.promised = manifest.files().into_iter().filter(|name| is_raw(name)).collect();
+        side.manifest = Some(manifest);
+        let raw = side.raw_name(name);
+        side.promised.retain(|promised| *promised == raw);
+        let is_own = output::is_below(&raw) && !output::is_behind_a_link(folder, &raw);
+        let file = folder.join(&raw);
+        if is_own && file.exists() {
+            side.raw.insert(raw, file);
+        }
+        side
     }
 
     fn folder(path: &Path) -> Result<Side, Error> {
@@ -102,8 +149,7 @@ impl Side {
         };
         let pictures = manifest.iter().flat_map(|m| &m.pictures).enumerate();
         let places = pictures.map(|(place, picture)| (picture.file.clone(), place)).collect();
-        let consensus = manifest.iter().flat_map(|m| &m.consensus);
-        let drawn = consensus.flat_map(|both| [&both.mean, &both.std]);
+        let drawn = manifest.iter().flat_map(drawn);
         let drawn = drawn.map(|drawn| (drawn.file.clone(), drawn.clone())).collect();
         let promised = manifest.iter().flat_map(Manifest::files);
         let promised = promised.filter(|name| is_picture(name) || is_raw(name)).collect();
