@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 mod accept;
 #[path = "compare/files.rs"]
 mod files;
+#[path = "compare/kinds.rs"]
+mod kinds;
 #[path = "compare/names.rs"]
 mod names;
 #[path = "compare/passes.rs"]

@@ -58,7 +58,10 @@ fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Dive
         Outcome::Same => Some(0.0),
         _ => picture.measured.as_ref().map(|measured| measured.rmse),
     };
-    let raw = |picture: &Compared| picture.raw.as_ref().map(|raw| raw.relative);
+    // Other shapes, and NaN on one side alone, have no size.
+    let raw = |picture: &Compared| {
+        picture.raw.as_ref().map(|raw| raw.relative).filter(|relative| *relative > 0.0)
+    };
     let growth = layers
         .range(first..)
         .map(|(&b, pictures)| Step {

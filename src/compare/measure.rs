@@ -74,28 +74,30 @@ pub(super) fn measure(
 }
 
 /// Each pixel's largest difference over its channels, the sum of all channels' squares,
-/// and the number of channels.
+/// and the number of channels: those that either side has, for one that neither has would
+/// make the mean another.
 fn differences(golden: &DynamicImage, new: &DynamicImage) -> (Vec<u8>, f64, usize) {
     use DynamicImage::{ImageLuma8, ImageRgb8, ImageRgba8};
-    let deep = |picture: &DynamicImage| {
-        picture.color().bytes_per_pixel() > picture.color().channel_count()
-    };
-    // A channel that neither side has would make the mean smaller than it is.
-    let alpha = golden.color().has_alpha() || new.color().has_alpha();
     match (golden, new) {
-        (ImageRgb8(golden), ImageRgb8(new)) => by_bytes::<3>(golden.as_raw(), new.as_raw()),
-        (ImageRgba8(golden), ImageRgba8(new)) => by_bytes::<4>(golden.as_raw(), new.as_raw()),
-        (ImageLuma8(golden), ImageLuma8(new)) => by_bytes::<1>(golden.as_raw(), new.as_raw()),
-        (golden, new) if (deep(golden) || deep(new)) && alpha => {
-            by_words::<4>(golden.to_rgba16().as_raw(), new.to_rgba16().as_raw())
-        }
-        (golden, new) if deep(golden) || deep(new) => {
-            by_words::<3>(golden.to_rgb16().as_raw(), new.to_rgb16().as_raw())
-        }
-        (golden, new) if alpha => {
-            by_bytes::<4>(golden.to_rgba8().as_raw(), new.to_rgba8().as_raw())
-        }
-        (golden, new) => by_bytes::<3>(golden.to_rgb8().as_raw(), new.to_rgb8().as_raw()),
+        // Without a copy, what most pictures are.
+        (ImageRgb8(golden), ImageRgb8(new)) => return by_bytes::<3>(golden, new),
+        (ImageRgba8(golden), ImageRgba8(new)) => return by_bytes::<4>(golden, new),
+        (ImageLuma8(golden), ImageLuma8(new)) => return by_bytes::<1>(golden, new),
+        _ => {}
+    }
+    let colours = [golden.color(), new.color()];
+    let alpha = colours.iter().any(|c| c.has_alpha());
+    let colour = colours.iter().any(|c| c.has_color());
+    let deep = colours.iter().any(|c| c.bytes_per_pixel() > c.channel_count());
+    match (colour, alpha, deep) {
+        (true, true, true) => by_words::<4>(&golden.to_rgba16(), &new.to_rgba16()),
+        (true, true, false) => by_bytes::<4>(&golden.to_rgba8(), &new.to_rgba8()),
+        (true, false, true) => by_words::<3>(&golden.to_rgb16(), &new.to_rgb16()),
+        (true, false, false) => by_bytes::<3>(&golden.to_rgb8(), &new.to_rgb8()),
+        (false, true, true) => by_words::<2>(&golden.to_luma_alpha16(), &new.to_luma_alpha16()),
+        (false, true, false) => by_bytes::<2>(&golden.to_luma_alpha8(), &new.to_luma_alpha8()),
+        (false, false, true) => by_words::<1>(&golden.to_luma16(), &new.to_luma16()),
+        (false, false, false) => by_bytes::<1>(&golden.to_luma8(), &new.to_luma8()),
     }
 }
 
@@ -429,5 +431,25 @@ mod tests {
         ] {
             assert!((measured(&one, &other).rmse - 10.0).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn gray_with_alpha_has_two_channels() {
+        let gray = |value, alpha| {
+            let picture = ImageBuffer::from_pixel(2, 2, image::LumaA([value, alpha]));
+            DynamicImage::ImageLumaA8(picture)
+        };
+        let deep = |value, alpha| DynamicImage::from(gray(value, alpha).to_luma_alpha16());
+        let mean = (f64::from(10 * 10 + 20 * 20) / 2.0).sqrt();
+        for (one, other) in [
+            (gray(100, 200), gray(110, 220)),
+            (deep(100, 200), deep(110, 220)),
+            (gray(100, 200), deep(110, 220)),
+        ] {
+            assert!((measured(&one, &other).rmse - mean).abs() < 1e-9);
+        }
+        let opaque = DynamicImage::from(gray(110, 255).to_luma8());
+        let found = measured(&gray(100, 255), &opaque);
+        assert!((found.rmse - f64::from(10 * 10 / 2).sqrt()).abs() < 1e-9);
     }
 }

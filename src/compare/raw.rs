@@ -10,6 +10,9 @@ use serde::Serialize;
 use super::limits::Limits;
 use crate::output;
 
+/// 2^53: integers from here on are not all different as f64.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// What was measured of two raw maps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct RawMeasured {
@@ -55,10 +58,87 @@ fn failed(reason: String) -> RawMeasured {
 /// Why there are none, in words.
 pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
     let bytes = output::read_file(path).map_err(|error| error.to_string())?;
-    ArrayD::<f32>::read_npy(&bytes[..])
-        .map(|values| values.mapv(f64::from))
-        .or_else(|_| ArrayD::<f64>::read_npy(&bytes[..]))
-        .map_err(|error| error.to_string())
+    let header = Header::of(&bytes).ok_or("it is no .npy file")?;
+    // Before anybody makes room for what a header only claims.
+    if header.data_length() != Some(header.there) {
+        return Err(format!(
+            "its shape is {:?}, and it holds {} bytes",
+            header.shape, header.there
+        ));
+    }
+    macro_rules! values {
+        ($number:ty) => {
+            ArrayD::<$number>::read_npy(&bytes[..]).map(|values| values.mapv(f64::from))
+        };
+    }
+    let values = match header.number() {
+        "f4" => values!(f32),
+        "f8" => values!(f64),
+        "i1" => values!(i8),
+        "u1" => values!(u8),
+        "i2" => values!(i16),
+        "u2" => values!(u16),
+        "i4" => values!(i32),
+        "u4" => values!(u32),
+        "i8" => ArrayD::<i64>::read_npy(&bytes[..]).map(|values| values.mapv(|v| v as f64)),
+        "u8" => ArrayD::<u64>::read_npy(&bytes[..]).map(|values| values.mapv(|v| v as f64)),
+        "b1" => ArrayD::<bool>::read_npy(&bytes[..]).map(|values| values.mapv(f64::from)),
+        _ => {
+            return Err(format!(
+                "its type is {}: floats of 32 and 64 bits and integers of 8 to 64 are read",
+                header.kind
+            ));
+        }
+    };
+    let values = values.map_err(|error| error.to_string())?;
+    let is_whole = |value: &f64| value.abs() < EXACT;
+    match header.number() {
+        "i8" | "u8" if !values.iter().all(is_whole) => {
+            Err(format!("its type is {}, and it holds integers beyond 2^53", header.kind))
+        }
+        _ => Ok(values),
+    }
+}
+
+/// What a NumPy file says of itself (numpy.lib.format).
+struct Header<'a> {
+    /// Its type, such as `<f4`.
+    kind: &'a str,
+    shape: Vec<usize>,
+    /// How many bytes come after the header.
+    there: usize,
+}
+
+impl Header<'_> {
+    fn of(bytes: &[u8]) -> Option<Header<'_>> {
+        let (version, rest) = bytes.strip_prefix(b"\x93NUMPY")?.split_first_chunk::<2>()?;
+        let (length, rest) = if version[0] == 1 {
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            (u16::from_le_bytes(*length).into(), rest)
+        } else {
+            let (length, rest) = rest.split_first_chunk::<4>()?;
+            (u32::from_le_bytes(*length) as usize, rest)
+        };
+        let (words, data) = rest.split_at_checked(length)?;
+        let words = std::str::from_utf8(words).ok()?;
+        let after = |name: &str| Some(words.split_once(name)?.1.trim_start());
+        let kind = after("'descr':")?.strip_prefix('\'')?.split('\'').next()?;
+        let shape = after("'shape':")?.strip_prefix('(')?.split(')').next()?;
+        let sides = shape.split(',').map(str::trim).filter(|side| !side.is_empty());
+        let shape = sides.map(|side| side.parse().ok()).collect::<Option<_>>()?;
+        Some(Header { kind, shape, there: data.len() })
+    }
+
+    /// The type without its order of bytes.
+    fn number(&self) -> &str {
+        self.kind.trim_start_matches(['<', '>', '|', '='])
+    }
+
+    fn data_length(&self) -> Option<usize> {
+        let digits = self.number().trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let mut sides = self.shape.iter();
+        sides.try_fold(digits.parse().ok()?, |length: usize, side| length.checked_mul(*side))
+    }
 }
 
 fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasured {
@@ -78,13 +158,18 @@ fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasu
         }
     }
     found.relative = if scale > 0.0 { found.largest / scale } else { found.largest };
-    found.reason = (found.beyond > 0).then(|| {
-        format!(
-            "{} of {} raw values are beyond rtol {rtol}, atol {atol}; the largest difference \
-             is {:.3e}",
-            found.beyond, found.values, found.largest
-        )
-    });
+    let (beyond, values) = (found.beyond, found.values);
+    found.reason = match found.largest {
+        _ if beyond == 0 => None,
+        // Nothing that could be subtracted is another.
+        0.0 => Some(format!(
+            "{beyond} of {values} raw values are NaN or infinite on one side, and other on the other"
+        )),
+        largest => Some(format!(
+            "{beyond} of {values} raw values are beyond rtol {rtol}, atol {atol}; the largest \
+             difference is {largest:.3e}"
+        )),
+    };
     found
 }
 

@@ -1,6 +1,7 @@
 //! One self-contained page: every failed picture with a slider between what was
 //! expected and what came out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -23,12 +24,9 @@ const SCRIPT: &str = include_str!("page.js");
 /// The page as text.
 pub fn page(report: &Report) -> String {
     let failures = report.failures();
-    let mut folds: Vec<usize> = failures.iter().filter_map(|picture| picture.fold).collect();
-    folds.sort_unstable();
-    folds.dedup();
-    let mut layers: Vec<usize> = failures.iter().filter_map(|picture| picture.b).collect();
-    layers.sort_unstable();
-    layers.dedup();
+    let folds = failures.iter().filter_map(|p| Some((p.fold?, String::new())));
+    let layers = failures.iter().filter_map(|p| Some((p.b?, p.layer.clone().unwrap_or_default())));
+    let (folds, layers) = (numbered(folds), numbered(layers));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -74,13 +72,27 @@ fn explanations(report: &Report) -> Markup {
     }
 }
 
-fn choice(name: &str, numbers: &[usize]) -> Markup {
+/// Numbers in order, each with the names that it has.
+fn numbered(all: impl Iterator<Item = (usize, String)>) -> BTreeMap<usize, BTreeSet<String>> {
+    let mut numbered: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for (number, name) in all {
+        numbered.entry(number).or_default().extend(Some(name).filter(|name| !name.is_empty()));
+    }
+    numbered
+}
+
+fn choice(name: &str, numbers: &BTreeMap<usize, BTreeSet<String>>) -> Markup {
     html! {
         label {
             (name) " "
             select name=(name) {
                 option value="" { "all" }
-                @for number in numbers { option value=(number) { (number) } }
+                @for (number, names) in numbers {
+                    option value=(number) {
+                        (number)
+                        @for name in names { " " (name) }
+                    }
+                }
             }
         }
     }

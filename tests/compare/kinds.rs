@@ -1,0 +1,131 @@
+//! Files of other kinds than `actviz render` writes.
+
+use super::*;
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_unreadable_at_once() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    for name in ["golden/1_1.png", "new/1_1.png", "new/2_1.png"] {
+        fs::remove_file(place.path(name)).unwrap();
+    }
+    pipe(&place.path("golden/1_1.png"));
+    pipe(&place.path("new/1_1.png"));
+    pipe(&place.path("new/2_2.npy"));
+    place.raw("golden/2_2.npy", &Array2::zeros((2, 3)));
+    let _socket = std::os::unix::net::UnixListener::bind(place.path("new/2_1.png")).unwrap();
+    fs::rename(place.path("new/1_2.png"), place.path("kept.png")).unwrap();
+    symlink(place.path("kept.png"), place.path("new/1_2.png")).unwrap();
+    let mut compare = place.actviz(&["compare", "golden", "new"]);
+    compare.args(["--html", "page.html", "--diff-dir", "diff"]);
+    let said = compare.timeout(std::time::Duration::from_secs(60)).assert().code(1);
+    let texts = "the file in GOLDEN cannot be read: it is a pipe";
+    said.stdout(contains(texts).and(contains("1 the same, 1 different, 2 unreadable")));
+    let file = ["compare", "golden/1_1.png", "new/1_2.png"];
+    place.actviz(&file).timeout(std::time::Duration::from_secs(60)).assert().code(1);
+}
+
+#[test]
+fn pictures_in_capital_letters_are_pictures() {
+    let place = Place::new();
+    for side in ["golden", "new"] {
+        let from = place.path(side).join("1_1.png");
+        fs::rename(from, place.path(side).join("1_1.PNG")).unwrap();
+        place.raw(&format!("{side}/1_1.npy"), &Array2::zeros((2, 3)));
+    }
+    place.compares(&[], 0, &["4 pictures, 4 the same"]);
+    // Its raw map is the one of its name.
+    place.raw("new/1_1.npy", &Array2::ones((2, 3)));
+    place.compares(&[], 1, &["1_1.PNG", "6 of 6 raw values"]);
+    fs::remove_file(place.path("new/1_1.PNG")).unwrap();
+    place.compares(&[], 1, &["1_1.PNG", "it is missing in NEW"]);
+    place.picture("p.png", brighter(9));
+    fs::rename(place.path("p.png"), place.path("new/1_1.PNG")).unwrap();
+    place.actviz(&["accept", "golden", "new"]).assert().success();
+    place.compares(&[], 0, &["4 the same"]);
+}
+
+/// A `.npy` file of this type and shape.
+fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let words = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let length = (words.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], words.as_bytes(), data].concat()
+}
+
+#[test]
+fn raw_maps_of_integers_are_compared_and_other_types_are_named() {
+    let place = Place::new();
+    let write = |side: &str, bytes: &[u8]| {
+        fs::write(place.path(side).join("1_1.npy"), bytes).unwrap();
+    };
+    for (kind, one, other) in [
+        ("<i4", &[1, 0, 0, 0][..], &[2, 0, 0, 0][..]),
+        (">u2", &[0, 1], &[0, 2]),
+        ("<i8", &[1, 0, 0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0, 0, 0, 0]),
+        ("|u1", &[1], &[2]),
+        ("|b1", &[0], &[1]),
+        (">f4", &[0x3f, 0x80, 0, 0], &[0x40, 0, 0, 0]),
+        ("<f8", &1.0f64.to_le_bytes(), &2.0f64.to_le_bytes()),
+    ] {
+        write("golden", &npy(kind, "(1,)", one));
+        write("new", &npy(kind, "(1,)", one));
+        place.compares(&[], 0, &["4 the same"]);
+        write("new", &npy(kind, "(1,)", other));
+        place.compares(&[], 1, &["1 of 1 raw values", "1.000e0"]);
+    }
+    write("golden", &npy("<u8", "(1,)", &u64::MAX.to_le_bytes()));
+    place.compares(&[], 1, &["its type is <u8, and it holds integers beyond 2^53"]);
+    for kind in ["<f2", "<c8", "|S4"] {
+        write("golden", &npy(kind, "()", &[0; 32][..size(kind)]));
+        place.compares(&[], 1, &["raw map in GOLDEN cannot be read", kind]);
+    }
+}
+
+fn size(kind: &str) -> usize {
+    kind[2..].parse().unwrap()
+}
+
+#[test]
+fn a_raw_map_that_claims_more_than_it_holds_is_unreadable() {
+    let place = Place::new();
+    let claims = npy("<f4", "(1000000, 1000000, 10)", &[0; 16]);
+    for side in ["golden", "new"] {
+        fs::write(place.path(side).join("1_1.npy"), &claims).unwrap();
+    }
+    place.compares(&[], 1, &["raw map in GOLDEN cannot be read: its shape is"]);
+}
+
+#[test]
+fn a_difference_without_a_size_is_told_without_one() {
+    let place = Place::new();
+    let values = Array2::from_elem((2, 3), 1.0f32);
+    place.raw("golden/1_1.npy", &values);
+    let mut nan = values.clone();
+    nan[[0, 1]] = f32::NAN;
+    place.raw("new/1_1.npy", &nan);
+    for _ in 0..2 {
+        let said = place.actviz(&["compare", "golden", "new"]).assert().code(1);
+        said.stdout(contains("fold 1 begins").and(contains("e0").not()));
+        place.raw("new/1_1.npy", &Array2::ones((3, 3)));
+    }
+    place.raw("new/1_1.npy", &nan);
+    place.compares(&[], 1, &["1 of 6 raw values are NaN or infinite on one side"]);
+}
+
+#[test]
+fn the_page_s_filter_names_the_layers() {
+    let place = Place::new();
+    for side in ["golden", "new"] {
+        place.manifest(side, |manifest| manifest["pictures"][1]["layer"] = json!("a<b>"));
+    }
+    place.picture("new/1_1.png", brighter(9));
+    place.picture("new/1_2.png", brighter(9));
+    place.compares(&["--html", "page.html"], 1, &[]);
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    for option in
+        ["<option value=\"1\">1 relu1</option>", "<option value=\"2\">2 a&lt;b&gt;</option>"]
+    {
+        assert!(page.contains(option), "{option}");
+    }
+}
