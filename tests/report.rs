@@ -7,7 +7,7 @@ use std::process::{Command as Process, Output};
 
 use actviz::args::{Cli, Command};
 use actviz::commands::insights::Subjects;
-use actviz::commands::{insights, render, report};
+use actviz::commands::{EXIT_PARTLY, insights, render, report};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::interrupt::Interrupt;
 use actviz::plan::Plan;
@@ -135,6 +135,44 @@ fn a_page_without_figures_says_how_to_have_them() {
     fs::remove_file(place.path("out/insights.json")).unwrap();
     let page = place.report().unwrap();
     assert!(page.contains("actviz insights --model") && !page.contains("<svg"));
+}
+
+#[test]
+fn a_page_without_some_pictures_is_drawn_and_says_so() {
+    let place = Place::new("cat.png");
+    fs::remove_file(place.path("out/2_1.png")).unwrap();
+    let words = ["actviz", "report", &place.text("out")].map(str::to_owned);
+    let Command::Report(args) = parse(words.into_iter()) else { panic!() };
+    assert_eq!(report::run(&args, &Talk::new(Verbosity::Quiet)).unwrap(), EXIT_PARTLY);
+    let page = fs::read_to_string(place.path("out/report.html")).unwrap();
+    assert_eq!(page.matches("<img tabindex").count(), 3 * 3 - 1);
+    assert!(page.contains("Missing in the folder: 2_1.png.") && page.contains(">missing<"));
+}
+
+#[test]
+fn figures_of_other_networks_are_left_out_and_named() {
+    let place = Place::new("cat.png");
+    let file = place.path("out/insights.json");
+    let whole: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let mut other_model = whole.clone();
+    other_model["models"][0]["model"] = "other".into();
+    let mut other_file = whole.clone();
+    other_file["models"][0]["networks"][1]["sha256"] = "00".into();
+    for (document, reason) in [
+        (other_model, "The figures of other in insights.json are left out"),
+        (other_file, "they are of another file of fold 2 than the pictures"),
+    ] {
+        fs::write(&file, document.to_string()).unwrap();
+        let page = place.report().unwrap();
+        assert!(page.contains(reason) && !page.contains("<svg"), "{reason}");
+    }
+    let mut both = whole.clone();
+    both["models"].as_array_mut().unwrap().push(whole["models"][0].clone());
+    both["models"][1]["model"] = "other".into();
+    fs::write(&file, both.to_string()).unwrap();
+    let page = place.report().unwrap();
+    assert!(page.contains("The figures of other") && page.matches("<svg").count() == 4);
 }
 
 #[test]

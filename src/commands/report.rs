@@ -1,6 +1,6 @@
 //! `actviz report`: one self-contained page of a folder of pictures.
 
-use super::EXIT_DONE;
+use super::{EXIT_DONE, EXIT_PARTLY};
 use crate::args::ReportArgs;
 use crate::error::Error;
 use crate::insights;
@@ -9,7 +9,7 @@ use crate::output;
 use crate::report;
 use crate::talk::Talk;
 
-/// Reads the folder and writes the page.
+/// Reads the folder and writes the page; a page that lacks pictures is not a whole success.
 ///
 /// # Errors
 /// [`Error::Usage`] if the folder has no manifest; those of reading and writing.
@@ -25,7 +25,12 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     let figures = insights::Document::read(folder)?;
     let page = report::page(folder, &manifest, figures.as_ref())?;
     let file = args.out.clone().unwrap_or_else(|| folder.join(report::FILE_NAME));
-    output::write_whole(&file, page.as_bytes())?;
-    talk.note(format!("{} ({} KB)", file.display(), page.len().div_ceil(1000)));
-    Ok(EXIT_DONE)
+    output::write_whole(&file, page.html.as_bytes())?;
+    page.left_out.iter().for_each(|reason| talk.warn(reason));
+    if let Some(first) = page.missing.first() {
+        let (gone, folder) = (page.missing.len(), folder.display());
+        talk.warn(format!("{gone} pictures are missing in {folder}, the first is {first}"));
+    }
+    talk.note(format!("{} ({} KB)", file.display(), page.html.len().div_ceil(1000)));
+    Ok(if page.missing.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
 }

@@ -17,6 +17,7 @@ use crate::engine::{Engine, Network, Take};
 use crate::error::Error;
 use crate::input;
 use crate::layers::{Choice, Layer, same_in_all_folds};
+use crate::manifest;
 use crate::plan::{InputPlan, text};
 use crate::talk::Talk;
 
@@ -358,9 +359,15 @@ fn summary(
         };
         folds.iter().map(|fold| fold.seen.iter().map(image).collect()).collect()
     };
+    let measured = |file: &&FoldFile| folds.iter().any(|fold| fold.number == file.fold);
+    let network = |file: &FoldFile| {
+        let sha256 = file.digest().ok()?;
+        Some(manifest::Fold { fold: file.fold, file: text(&file.file), sha256 })
+    };
     let mut model = ModelInsights {
         model: what.model.name.clone(),
         folds: folds.iter().map(|fold| fold.number).collect(),
+        networks: what.model.folds.iter().filter(measured).filter_map(network).collect(),
         images,
         input: [first.input.height, first.input.width],
         input_detail: folds.first().and_then(|fold| Spread::of(fold.input_detail.clone())),

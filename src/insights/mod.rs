@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agreement;
 use crate::error::Error;
+use crate::manifest;
 
 pub use measure::{Measure, measure};
 use structure::Reach;
@@ -50,6 +51,9 @@ pub struct ModelInsights {
     pub model: String,
     /// The folds' numbers.
     pub folds: Vec<usize>,
+    /// Each fold's file with its SHA-256; empty in documents that are older than this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<manifest::Fold>,
     /// The images that were measured in every fold.
     pub images: Vec<String>,
     /// Height and width of the input in pixels.

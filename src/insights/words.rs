@@ -147,6 +147,7 @@ mod tests {
         ModelInsights {
             model: "m".to_owned(),
             folds: vec![1],
+            networks: Vec::new(),
             images: Vec::new(),
             input: [64, 64],
             input_detail: None,

@@ -10,8 +10,8 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::error::Error;
-use crate::insights::Document;
-use crate::manifest::Manifest;
+use crate::insights::{Document, FILE_NAME as FIGURES, ModelInsights};
+use crate::manifest::{self, Manifest};
 
 /// The page's name in the folder.
 pub const FILE_NAME: &str = "report.html";
@@ -19,17 +19,32 @@ pub const FILE_NAME: &str = "report.html";
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// A page, and what is not on it.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Its HTML.
+    pub html: String,
+    /// Pictures that the manifest names and the folder has not.
+    pub missing: Vec<String>,
+    /// Figures that are there and not of these pictures' networks, and why.
+    pub left_out: Vec<String>,
+}
+
 /// The page of the pictures that `manifest` names in `folder`, and of the figures of its
 /// model, if they are there. Names are escaped: one that holds HTML shows as text.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Picture`] if a picture cannot be read.
+/// [`Error::Io`] or [`Error::Picture`] if a picture that is there cannot be read.
 pub fn page(
     folder: &Path,
     manifest: &Manifest,
     document: Option<&Document>,
-) -> Result<String, Error> {
-    let pictures = pictures::section(folder, manifest)?;
+) -> Result<Page, Error> {
+    let (pictures, missing) = pictures::section(folder, manifest)?;
+    let models = document.map(|document| document.models.as_slice()).unwrap_or_default();
+    let left_out: Vec<String> =
+        models.iter().filter_map(|model| is_of_others(model, manifest)).collect();
+    let own = || models.iter().filter(|model| is_of_others(model, manifest).is_none());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,13 +67,14 @@ pub fn page(
                 }
                 div id="pictures" { (pictures) }
                 div id="figures" {
-                    @match document {
-                        Some(document) => { @for model in &document.models { (figures::section(model)) } }
-                        None => section {
+                    @for model in own() { (figures::section(model)) }
+                    @if own().next().is_none() {
+                        section {
                             h2 { "Figures" }
                             p { "There are none: " code { "actviz insights --model ... -o DIR" } " puts them into the folder." }
                         }
                     }
+                    @for reason in &left_out { p.bad { (reason) } }
                 }
                 div id="run" { (run(manifest)) }
                 dialog id="large" {
@@ -72,7 +88,28 @@ pub fn page(
             }
         }
     };
-    Ok(page.into_string())
+    Ok(Page { html: page.into_string(), missing, left_out })
+}
+
+/// Why figures are not of the networks whose pictures these are, if so.
+fn is_of_others(model: &ModelInsights, manifest: &Manifest) -> Option<String> {
+    let name = &model.model;
+    if *name != manifest.model {
+        return Some(format!(
+            "The figures of {name} in {FIGURES} are left out: the pictures are of {}.",
+            manifest.model
+        ));
+    }
+    let is_other = |own: &&manifest::Fold| {
+        let fold = manifest.folds.iter().find(|fold| fold.fold == own.fold);
+        fold.is_some_and(|fold| fold.sha256 != own.sha256)
+    };
+    let other = model.networks.iter().find(is_other)?;
+    Some(format!(
+        "The figures of {name} in {FIGURES} are left out: they are of another file of fold {} \
+         than the pictures.",
+        other.fold
+    ))
 }
 
 fn summary(manifest: &Manifest) -> String {

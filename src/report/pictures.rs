@@ -1,7 +1,6 @@
 //! The matrix of pictures: layers down, folds across.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -23,14 +22,17 @@ const SIDES: [u32; 3] = [192, 128, 96];
 /// Images on a page at most.
 const IMAGES: usize = 12;
 
-/// What was measured of one picture, and its PNG.
+/// Missing pictures that are named.
+const NAMED: usize = 20;
+
+/// What was measured of one picture, and its PNG; none if it is missing.
 struct Shown<'a> {
     picture: &'a Picture,
-    png: Vec<u8>,
+    png: Option<Vec<u8>>,
 }
 
-/// The matrices of the first images.
-pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Markup, Error> {
+/// The matrices of the first images, and the pictures that are missing in them.
+pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<(Markup, Vec<String>), Error> {
     let view = [View::Heat, View::Overlay, View::Grid]
         .into_iter()
         .find(|view| manifest.pictures.iter().any(|picture| picture.view == *view));
@@ -40,8 +42,19 @@ pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Markup, Erro
         shown.push(Shown { picture, png: read(folder, &picture.file)? });
     }
     fit(&mut shown, folder)?;
+    let gone = shown.iter().filter(|one| one.png.is_none());
+    let missing: Vec<String> = gone.map(|one| one.picture.file.clone()).collect();
     let more = manifest.images.len().saturating_sub(IMAGES);
-    Ok(html! {
+    let markup = html! {
+        @if !missing.is_empty() {
+            section {
+                p.bad {
+                    "Missing in the folder: " (missing[..missing.len().min(NAMED)].join(", "))
+                    @if missing.len() > NAMED { " and " (missing.len() - NAMED) " more" }
+                    "."
+                }
+            }
+        }
         @for (index, image) in manifest.images.iter().enumerate().take(IMAGES) {
             section {
                 h2 { "Pictures of " (image.path) }
@@ -49,12 +62,13 @@ pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Markup, Erro
             }
         }
         @if more > 0 { p { (more) " more images are in the folder and not on this page." } }
-    })
+    };
+    Ok((markup, missing))
 }
 
 /// A picture that lies in the folder. A manifest may come from anywhere, and what it names
-/// becomes part of a page that is passed on.
-fn read(folder: &Path, name: &str) -> Result<Vec<u8>, Error> {
+/// becomes part of a page that is passed on. `None` if it is missing.
+fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
     let file = folder.join(name);
     let strange = |problem: &str| Error::Picture {
         path: file.clone(),
@@ -63,9 +77,13 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>, Error> {
     if !output::is_below(name) || output::is_behind_a_link(folder, name) {
         return Err(strange("manifest.json names a file that is not in its folder"));
     }
-    let png = fs::read(&file).map_err(Error::io("read", &file))?;
+    let png = match output::read_file(&file) {
+        Ok(png) => png,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", &file)(error)),
+    };
     match png.starts_with(b"\x89PNG\r\n\x1a\n") {
-        true => Ok(png),
+        true => Ok(Some(png)),
         false => Err(strange("manifest.json names a file that is no PNG")),
     }
 }
@@ -73,16 +91,17 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>, Error> {
 /// Makes the pictures smaller until they fit.
 fn fit(shown: &mut [Shown<'_>], folder: &Path) -> Result<(), Error> {
     for side in SIDES {
-        if shown.iter().map(|one| one.png.len()).sum::<usize>() <= BUDGET {
+        if shown.iter().flat_map(|one| &one.png).map(Vec::len).sum::<usize>() <= BUDGET {
             break;
         }
         for one in shown.iter_mut() {
             let bad = |error: image::ImageError| {
                 Error::io("read", &folder.join(&one.picture.file))(std::io::Error::other(error))
             };
-            let picture = image::load_from_memory(&one.png).map_err(bad)?;
+            let Some(bytes) = &mut one.png else { continue };
+            let picture = image::load_from_memory(bytes).map_err(bad)?;
             if picture.width().max(picture.height()) > side {
-                one.png = png(&picture.resize(side, side, FilterType::Triangle)).map_err(bad)?;
+                *bytes = png(&picture.resize(side, side, FilterType::Triangle)).map_err(bad)?;
             }
         }
     }
@@ -125,8 +144,11 @@ fn cell(shown: &Shown<'_>) -> Markup {
     let title = format!("{}, fold {}", picture.layer, picture.fold);
     let values = format!("values {:.3} to {:.3}", picture.low, picture.high);
     html! {
-        img tabindex="0" src={ "data:image/png;base64," (STANDARD.encode(&shown.png)) }
-            alt=(title) title={ (title) ": " (values) } data-fold=(picture.fold);
+        @match &shown.png {
+            Some(png) => img tabindex="0" src={ "data:image/png;base64," (STANDARD.encode(png)) }
+                alt=(title) title={ (title) ": " (values) } data-fold=(picture.fold);,
+            None => small.bad title=(picture.file) { "missing" },
+        }
         @if !picture.flags.is_empty() {
             small.bad { @for flag in &picture.flags { (flag) " " } }
         }
