@@ -16,6 +16,7 @@ use crate::digest;
 use crate::engine::Precision;
 use crate::error::Error;
 use crate::maps::Flag;
+use crate::output;
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, View};
 use crate::shard::Shard;
@@ -383,11 +384,13 @@ impl Manifest {
     }
 
     fn read_file(file: &Path) -> Result<Option<Manifest>, Error> {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
+        let bytes = match output::read_file(file) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", file)(error)),
         };
+        let no_text = |_| Error::Json { file: file.to_owned(), problem: "no UTF-8".to_owned() };
+        let text = String::from_utf8(bytes).map_err(no_text)?;
         Manifest::parse(&text, file).map(Some)
     }
 

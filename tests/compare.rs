@@ -87,6 +87,8 @@ impl Place {
         let mut command = Command::cargo_bin("actviz").unwrap();
         command.current_dir(self.0.path()).args(arguments);
         command.env_remove("CI").env_remove("GITHUB_STEP_SUMMARY");
+        // What waits for ever fails; a minute is no claim about speed.
+        command.timeout(std::time::Duration::from_secs(60));
         command
     }
 
