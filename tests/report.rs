@@ -240,6 +240,27 @@ window.addEventListener("load", () => {
 });
 </script>"#;
 
+/// The same on a page on which fold 1 lacks its second layer.
+const READER_WITH_A_GAP: &str = r#"<script>
+const wrong = [];
+window.addEventListener("error", (event) => wrong.push(event.message));
+const must = (holds, what) => { if (!holds) wrong.push(what); };
+window.addEventListener("load", () => {
+  const dialog = document.getElementById("large");
+  const title = dialog.querySelector("h2");
+  const press = (key) => dialog
+    .dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  const all = [...document.querySelectorAll(".matrix img")];
+  must(all.length === 8, "eight pictures are there");
+  all[1].click();
+  press("ArrowDown");
+  must(title.textContent === all[3].alt, "the next layer of fold 2");
+  press("ArrowDown");
+  must(title.textContent === all[6].alt, "the layer after that");
+  document.title = wrong.length ? "WRONG: " + wrong.join("; ") : "ALL WELL";
+});
+</script>"#;
+
 fn browse(arguments: &[&str], page: &Path) -> Option<Output> {
     let own = std::env::var("ACTVIZ_CHROMIUM").ok();
     let mut browsers = own.iter().map(String::as_str).chain(BROWSERS);
@@ -258,9 +279,20 @@ fn browse(arguments: &[&str], page: &Path) -> Option<Output> {
 #[test]
 fn a_browser_shows_the_page_and_a_reader_finds_their_way() {
     let place = Place::new("cat.png");
+    reader_finds_their_way(&place, READER);
+}
+
+#[test]
+fn a_reader_finds_their_way_around_a_missing_picture() {
+    let place = Place::new("cat.png");
+    fs::remove_file(place.path("out/1_2.png")).unwrap();
+    reader_finds_their_way(&place, READER_WITH_A_GAP);
+}
+
+fn reader_finds_their_way(place: &Place, reader: &str) {
     let page = place.report().unwrap();
     let read = place.path("read.html");
-    fs::write(&read, page.replacen("<script>", &format!("{READER}<script>"), 1)).unwrap();
+    fs::write(&read, page.replacen("<script>", &format!("{reader}<script>"), 1)).unwrap();
     for size in ["--window-size=1280,900", "--window-size=500,900"] {
         let arguments = [size, "--dump-dom", "--virtual-time-budget=5000"];
         let Some(output) = browse(&arguments, &read) else {

@@ -45,7 +45,11 @@ dialog.addEventListener("keydown", (event) => {
   if (!(event.key in step)) return;
   event.preventDefault();
   const [down, right] = step[event.key];
+  const before = rows[row][Math.min(column, rows[row].length - 1)].dataset.fold;
   row = Math.min(Math.max(row + down, 0), rows.length - 1);
+  // Where pictures are missing, the same fold stands elsewhere in its row.
+  const same = rows[row].findIndex((one) => one.dataset.fold === before);
+  if (same >= 0) column = same;
   column = Math.min(Math.max(column + right, 0), rows[row].length - 1);
   show();
 });
