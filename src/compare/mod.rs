@@ -44,9 +44,9 @@ pub enum Outcome {
     Within,
     /// It differs beyond a limit.
     Different,
-    /// GOLDEN has it and NEW has not.
+    /// GOLDEN has it, or its raw map, and NEW has not.
     Missing,
-    /// NEW has it and GOLDEN has not.
+    /// NEW has it, or its raw map, and GOLDEN has not.
     Extra,
     /// One side is no picture.
     Unreadable,
@@ -120,7 +120,7 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Where each fold begins to differ, and how that goes on.
     pub divergence: Vec<Divergence>,
-    /// Every picture of either side, by name.
+    /// Every picture of either side, and raw maps that belong to none, by name.
     pub pictures: Vec<Compared>,
     /// Where both sides' files are, for the reports.
     #[serde(skip)]
