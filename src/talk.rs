@@ -74,8 +74,29 @@ const NEXT_LINE: Duration = Duration::from_secs(60);
 pub struct Talk {
     verbosity: Verbosity,
     bar: ProgressBar,
-    /// Where there is no terminal: what is counted, and when a line was printed last.
-    lines: Mutex<Option<(String, Instant)>>,
+    /// Where there is no terminal.
+    lines: Mutex<Option<Lines>>,
+}
+
+/// Progress as a line now and then.
+struct Lines {
+    /// What is counted.
+    unit: String,
+    /// When the last line was printed.
+    last: Instant,
+}
+
+impl Lines {
+    /// The line that is to be printed `now`, if it is time for one.
+    fn next(&mut self, now: Instant, bar: &ProgressBar) -> Option<String> {
+        if now.duration_since(self.last) < NEXT_LINE {
+            return None;
+        }
+        self.last = now;
+        let (done, all) = (bar.position(), bar.length().unwrap_or_default());
+        let (speed, left) = (bar.per_sec(), HumanDuration(bar.eta()));
+        Some(format!("{done}/{all} {}, {speed:.1} a second, {left} left", self.unit))
+    }
 }
 
 impl Talk {
@@ -93,7 +114,7 @@ impl Talk {
         self.bar.set_length(total);
         self.bar.reset();
         if !std::io::stderr().is_terminal() {
-            *self.lines() = Some((unit.to_owned(), Instant::now()));
+            *self.lines() = Some(Lines { unit: unit.to_owned(), last: Instant::now() });
             return;
         }
         self.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -113,18 +134,14 @@ impl Talk {
     /// Counts steps as done.
     pub fn advance(&self, steps: u64) {
         self.bar.inc(steps);
-        let mut lines = self.lines();
-        let Some((unit, last)) = lines.as_mut().filter(|(_, last)| last.elapsed() >= NEXT_LINE)
-        else {
-            return;
-        };
-        *last = Instant::now();
-        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
-        let (speed, left) = (self.bar.per_sec(), HumanDuration(self.bar.eta()));
-        anstream::eprintln!("{done}/{all} {unit}, {speed:.1} a second, {left} left");
+        let now = Instant::now();
+        let next = self.lines().as_mut().and_then(|lines| lines.next(now, &self.bar));
+        if let Some(line) = next {
+            anstream::eprintln!("{line}");
+        }
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, Option<(String, Instant)>> {
+    fn lines(&self) -> std::sync::MutexGuard<'_, Option<Lines>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,6 +194,21 @@ mod tests {
         assert_eq!(plain("a\u{1b}]0;title\u{7}.png"), "a\\u{1b}]0;title\\u{7}.png");
         assert_eq!(plain("two\nlines, ümlaut"), "two\nlines, ümlaut");
         assert_eq!(plain("two\n::error::lines"), "two\n\\u{3a}:error::lines");
+    }
+
+    #[test]
+    fn progress_is_a_line_a_minute_where_there_is_no_terminal() {
+        let bar = ProgressBar::hidden();
+        bar.set_length(2940);
+        bar.inc(49);
+        let start = Instant::now();
+        let mut lines = Lines { unit: "layers".to_owned(), last: start };
+        let mut after = |seconds: u64| lines.next(start + Duration::from_secs(seconds), &bar);
+        assert_eq!(after(59), None);
+        let line = after(60).expect("a line");
+        assert!(line.starts_with("49/2940 layers, ") && line.ends_with(" left"), "{line}");
+        assert_eq!(after(119), None);
+        assert!(after(121).is_some());
     }
 
     #[test]
