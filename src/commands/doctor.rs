@@ -10,6 +10,7 @@ use crate::args::DoctorArgs;
 use crate::bundle::{self, Description};
 use crate::digest;
 use crate::sandbox;
+use crate::talk::line;
 
 #[derive(Serialize)]
 struct Document {
@@ -140,13 +141,14 @@ fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
             (true, 0) => ": no bundle in it",
             (true, _) => "",
         };
-        writeln!(out, "  in {}{state}", place.folder.display())?;
+        writeln!(out, "  in {}{state}", line(place.folder.display()))?;
         for bundle in &place.bundles {
             if bundle.problems.is_empty() {
-                writeln!(out, "    {}: {} folds, SHA-256 verified", bundle.name, bundle.folds)?;
+                let (name, folds) = (line(&bundle.name), bundle.folds);
+                writeln!(out, "    {name}: {folds} folds, SHA-256 verified")?;
             }
             for problem in &bundle.problems {
-                writeln!(out, "    {}: {problem}", bundle.name)?;
+                writeln!(out, "    {}", line(format!("{}: {problem}", bundle.name)))?;
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::maps::Flag;
 use crate::plan::{self, Plan};
 use crate::preview;
 use crate::render::{Event, Render};
-use crate::talk::Talk;
+use crate::talk::{Talk, line};
 
 /// Carries out the plan, or says what it would do.
 ///
@@ -150,16 +150,16 @@ fn warn_of_flags(manifest: &Manifest, talk: &Talk) {
 /// The plan in words, one line a file.
 fn describe(would: &Manifest, plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
     for fold in &would.folds {
-        writeln!(out, "read   {} (fold {})", fold.file, fold.fold)?;
+        writeln!(out, "read   {} (fold {})", line(&fold.file), fold.fold)?;
     }
     for image in &would.images {
-        writeln!(out, "read   {}", image.path)?;
+        writeln!(out, "read   {}", line(&image.path))?;
     }
     for picture in &would.pictures {
-        let (layer, file) = (&picture.layer, plan.out.join(&picture.file));
-        writeln!(out, "write  {}  fold {}  {layer}", file.display(), picture.fold)?;
+        let (layer, file) = (line(&picture.layer), plan.out.join(&picture.file));
+        writeln!(out, "write  {}  fold {}  {layer}", line(file.display()), picture.fold)?;
         if let Some(raw) = &picture.raw {
-            writeln!(out, "write  {}", plan.out.join(raw).display())?;
+            writeln!(out, "write  {}", line(plan.out.join(raw).display()))?;
         }
     }
     Ok(())
