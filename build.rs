@@ -20,8 +20,11 @@ mod torch {
         for variable in ["LIBTORCH_INCLUDE", "LIBTORCH_CXX11_ABI"] {
             println!("cargo:rerun-if-env-changed={variable}");
         }
-        for file in ["audit.cpp", "audit.h", "shim.cpp", "shim.h"] {
-            println!("cargo:rerun-if-changed=src/torch/{file}");
+        for entry in fs::read_dir("src/torch").expect("the C++ side is there").flatten() {
+            let file = entry.path();
+            if file.extension().is_some_and(|ending| ending == "cpp" || ending == "h") {
+                println!("cargo:rerun-if-changed={}", file.display());
+            }
         }
         let lib = PathBuf::from(
             env::var_os("DEP_TCH_LIBTORCH_LIB").expect("torch-sys says where libtorch is"),

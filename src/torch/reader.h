@@ -1,0 +1,328 @@
+// Reads from a frozen graph what taps depend on.
+#pragma once
+
+#include "operators.h"
+#include "tap.h"
+
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace actviz {
+
+using namespace torch::jit;
+
+// What the frozen graph tells about its taps.
+class Reader {
+ public:
+  Reader(Graph& graph, const Module& module) : graph_(graph), module_(module) {
+    marked_.insert(graph.inputs().at(1));
+    do {
+      grown_ = false;
+      spread(graph.block());
+    } while (grown_);
+  }
+
+  // Whether the values of `value` come from the network's input.
+  bool depends_on_input(Value* value) const {
+    return marked_.count(value) != 0;
+  }
+
+  // Whether a number is read out of a tensor that depends on the input: what a branch
+  // or a loop needs to depend on it.
+  bool is_data_dependent() const {
+    static const std::unordered_set<std::string> readers{
+        "Bool", "Int", "Float", "Complex", "item", "is_nonzero", "IntImplicit",
+        "FloatImplicit", "ComplexImplicit", "ScalarImplicit", "nonzero", "equal"};
+    bool found = false;
+    for_each_node(graph_.block(), [&](Node* node) {
+      if (readers.count(node->kind().toUnqualString()) != 0 && !node->inputs().empty() &&
+          node->input(0)->type()->isSubtypeOf(*TensorType::get())) {
+        found = found || depends_on_input(node->input(0));
+      }
+    });
+    return found;
+  }
+
+  // The channels that the first convolution takes, if it comes before any linear layer.
+  int64_t input_channels() const {
+    int64_t channels = 0;
+    bool found = false;
+    for_each_node(graph_.block(), [&](Node* node) {
+      if (found || node->inputs().empty() || !depends_on_input(node->input(0))) {
+        return;
+      }
+      if (is_convolution(node)) {
+        found = true;
+        auto weight = tensor_of(node->input(1));
+        auto groups = toIValue(node->inputs().back());
+        if (is_aten(node, "_convolution")) {
+          groups = toIValue(node->input(8));
+        }
+        if (weight && weight->dim() == 4 && groups && groups->isInt()) {
+          channels = weight->size(1) * groups->toInt();
+        }
+      } else if (is_last_order(node)) {
+        found = true;
+      }
+    });
+    return channels;
+  }
+
+  // 0 unknown, 1 channels after the batch, 2 channels last: told by the operator that
+  // made the tensor, seen through the operators that keep the order.
+  int32_t order(Value* value) const {
+    std::unordered_set<Value*> seen;
+    return order(value, seen);
+  }
+
+  // The elements of all weights that `tap` depends on. Branches and loops count whole.
+  uint64_t parameters(Node* tap) const {
+    std::unordered_set<Value*> seen;
+    std::unordered_set<const void*> weights;
+    std::vector<Value*> open{tap->input(0)};
+    uint64_t count = 0;
+    while (!open.empty()) {
+      Value* value = open.back();
+      open.pop_back();
+      if (!seen.insert(value).second) {
+        continue;
+      }
+      if (auto tensor = tensor_of(value)) {
+        if (at::isFloatingType(tensor->scalar_type()) &&
+            weights.insert(tensor->unsafeGetTensorImpl()).second) {
+          count += static_cast<uint64_t>(tensor->numel());
+        }
+        continue;
+      }
+      Node* node = value->node();
+      push_inputs(node, open);
+      for_each_inner_node(node, [&](Node* inner) { push_inputs(inner, open); });
+      for (Block* block : node->blocks()) {
+        open.insert(open.end(), block->outputs().begin(), block->outputs().end());
+      }
+      if (Node* around = node->owningBlock()->owningNode()) {
+        push_inputs(around, open);
+      }
+      // What was written into it before, e.g. by appending to a list.
+      for (const Use& use : value->uses()) {
+        if (writes_to(use) && use.user->isBefore(tap)) {
+          push_inputs(use.user, open);
+        }
+      }
+    }
+    return count;
+  }
+
+  // The weight that `value` is: a constant, or an attribute that freezing left alone.
+  std::optional<at::Tensor> tensor_of(Value* value) const {
+    if (is_tensor_constant(value->node())) {
+      return value->node()->t(attr::value);
+    }
+    auto attribute = attribute_of(value);
+    if (attribute && attribute->isTensor() && attribute->toTensor().defined()) {
+      return attribute->toTensor();
+    }
+    return std::nullopt;
+  }
+
+  // The shape of a tensor does not carry its values.
+  static bool reads_only_shape(Node* node) {
+    static const std::unordered_set<std::string> names{
+        "size", "dim", "len", "numel", "sym_size", "shape", "dtype", "device", "layout"};
+    return names.count(node->kind().toUnqualString()) != 0;
+  }
+
+  static bool writes_to(const Use& use) {
+    const FunctionSchema* schema = use.user->maybeSchema();
+    if (!schema || use.offset >= schema->arguments().size() || use.user->kind() == tap_symbol()) {
+      return false;
+    }
+    const auto* alias = schema->arguments()[use.offset].alias_info();
+    return alias && alias->isWrite();
+  }
+
+ private:
+  Graph& graph_;
+  const Module& module_;
+  std::unordered_set<Value*> marked_;
+  bool grown_ = false;
+
+  void mark(Value* value) {
+    grown_ = marked_.insert(value).second || grown_;
+  }
+
+  void spread(Block* block) {
+    for (Node* node : block->nodes()) {
+      if (reads_only_shape(node)) {
+        continue;
+      }
+      bool fed = std::any_of(node->inputs().begin(), node->inputs().end(), [&](Value* input) {
+        return depends_on_input(input);
+      });
+      for (Block* inner : node->blocks()) {
+        if (fed) {
+          std::for_each(inner->inputs().begin(), inner->inputs().end(), [&](Value* v) { mark(v); });
+        }
+        spread(inner);
+        fed = fed || std::any_of(inner->outputs().begin(), inner->outputs().end(), [&](Value* v) {
+                return depends_on_input(v);
+              });
+      }
+      if (node->hasAttribute(attr::Subgraph)) {
+        auto subgraph = node->g(attr::Subgraph);
+        for (size_t i = 0; i < node->inputs().size() && i < subgraph->inputs().size(); ++i) {
+          if (depends_on_input(node->input(i))) {
+            mark(subgraph->inputs()[i]);
+          }
+        }
+        spread(subgraph->block());
+      }
+      if (fed) {
+        std::for_each(node->outputs().begin(), node->outputs().end(), [&](Value* v) { mark(v); });
+        for (size_t i = 0; i < node->inputs().size(); ++i) {
+          if (writes_to(Use(node, i))) {
+            mark(node->input(i));
+          }
+        }
+      }
+    }
+  }
+
+  static void push_inputs(Node* node, std::vector<Value*>& open) {
+    open.insert(open.end(), node->inputs().begin(), node->inputs().end());
+  }
+
+  static void for_each_inner_node(Node* node, const std::function<void(Node*)>& visit) {
+    for (Block* block : node->blocks()) {
+      for_each_node(block, visit);
+    }
+    if (node->hasAttribute(attr::Subgraph)) {
+      for_each_node(node->g(attr::Subgraph)->block(), visit);
+    }
+  }
+
+  std::optional<IValue> attribute_of(Value* value) const {
+    if (value == graph_.inputs().at(0)) {
+      return IValue(module_._ivalue());
+    }
+    if (value->node()->kind() != prim::GetAttr) {
+      return std::nullopt;
+    }
+    auto parent = attribute_of(value->node()->input());
+    const auto& name = value->node()->s(attr::name);
+    if (!parent || !parent->isObject() || !parent->toObjectRef().type()->hasAttribute(name)) {
+      return std::nullopt;
+    }
+    return parent->toObjectRef().getAttr(name);
+  }
+
+  static bool is_convolution(Node* node) {
+    return is_aten(node, "conv2d") || is_aten(node, "_convolution") ||
+        is_aten(node, "convolution");
+  }
+
+  // Operators that want the channels after the batch.
+  static bool is_first_order(Node* node) {
+    static const std::unordered_set<std::string> names{
+        "conv1d", "conv3d", "conv_transpose2d", "batch_norm", "instance_norm", "group_norm",
+        "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "lp_pool2d",
+        "pixel_shuffle", "pixel_unshuffle", "upsample_nearest2d", "upsample_bilinear2d",
+        "upsample_bicubic2d", "grid_sampler", "local_response_norm"};
+    return is_convolution(node) || (node->kind().is_aten() && names.count(node->kind().toUnqualString()) != 0);
+  }
+
+  // Operators that want the channels last.
+  static bool is_last_order(Node* node) {
+    static const std::unordered_set<std::string> names{
+        "linear", "addmm", "matmul", "layer_norm", "embedding", "scaled_dot_product_attention"};
+    return node->kind().is_aten() && names.count(node->kind().toUnqualString()) != 0;
+  }
+
+  int32_t order(Value* value, std::unordered_set<Value*>& seen) const {
+    Node* node = value->node();
+    if (!seen.insert(value).second) {
+      return 0;
+    }
+    if (is_first_order(node)) {
+      return 1;
+    }
+    if (is_last_order(node)) {
+      return 2;
+    }
+    if (is_aten(node, "permute")) {
+      return permuted(node, seen);
+    }
+    if (node->kind() == prim::Param) {
+      // The parameter of a loop's body: what the loop starts with.
+      Node* around = node->owningBlock()->owningNode();
+      size_t at = value->offset();
+      if (!around || at == 0 || at + 1 >= around->inputs().size()) {
+        return 0;
+      }
+      return order(around->input(at + 1), seen);
+    }
+    if (!keeps_order(node)) {
+      return 0;
+    }
+    std::vector<Value*> sources(node->inputs().begin(), node->inputs().end());
+    for (Block* block : node->blocks()) {
+      sources.insert(sources.end(), block->outputs().begin(), block->outputs().end());
+    }
+    for (Value* source : sources) {
+      if (depends_on_input(source)) {
+        if (int32_t found = order(source, seen)) {
+          return found;
+        }
+      }
+    }
+    return 0;
+  }
+
+  int32_t permuted(Node* node, std::unordered_set<Value*>& seen) const {
+    auto dims = toIValue(node->input(1));
+    if (!dims || !dims->isIntList()) {
+      return 0;
+    }
+    const auto to = dims->toIntVector();
+    const auto from = order(node->input(0), seen);
+    if (from == 1 && to == std::vector<int64_t>{0, 2, 3, 1}) {
+      return 2;
+    }
+    if (from == 2 && to == std::vector<int64_t>{0, 3, 1, 2}) {
+      return 1;
+    }
+    return 0;
+  }
+
+  static bool keeps_order(Node* node) {
+    static const std::unordered_set<std::string> names{
+        "add", "sub", "mul", "div", "pow", "sqrt", "exp", "neg", "abs", "clamp", "clamp_min",
+        "clamp_max", "softmax", "dropout", "feature_dropout", "cat", "chunk", "split", "clone",
+        "contiguous", "to", "pad", "constant_pad_nd", "slice", "maximum", "minimum", "where"};
+    if (node->kind() == prim::If || node->kind() == prim::Loop ||
+        node->kind() == prim::ListConstruct || node->kind() == prim::ListUnpack ||
+        node->kind() == prim::TupleConstruct || node->kind() == prim::TupleUnpack ||
+        node->kind() == prim::ConstantChunk) {
+      return true;
+    }
+    if (!node->kind().is_aten()) {
+      return false;
+    }
+    std::string name = node->kind().toUnqualString();
+    if (name.back() == '_') {
+      name.pop_back();
+    }
+    return names.count(name) != 0 || activations().count(name) != 0;
+  }
+};
+
+}  // namespace actviz

@@ -1,0 +1,198 @@
+// Puts taps into a network's code.
+#pragma once
+
+#include "operators.h"
+#include "tap.h"
+
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/inliner.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace actviz {
+
+using namespace torch::jit;
+
+// One activation call in the code, before anything is known of its tensor.
+struct Site {
+  std::string path;
+  std::string operation;
+  bool is_module;
+};
+
+// Inlines every call in a graph, as libtorch's own pass does, but knows at each
+// step by which module it stands; so a module gets its whole path, and an activation
+// its name, whatever freezing does to the graph afterwards.
+class Tapper {
+ public:
+  Tapper(Graph& graph, bool all_operators)
+      : all_operators_(all_operators), self_(graph.inputs().at(0)) {
+    sinks_[&graph] = graph.addInput("sink")->setType(ListType::ofInts());
+    visit(graph.block(), Caller{"", false});
+  }
+
+  std::vector<Site> sites;
+
+ private:
+  struct Caller {
+    std::string path;
+    bool is_activation_module;
+    // Whether the module is one operator of torch.nn that is no activation.
+    bool is_operator_module = false;
+  };
+
+  bool all_operators_;
+  Value* self_;
+  std::unordered_map<Graph*, Value*> sinks_;
+  // Inputs of a forked subgraph, and what they are outside of it.
+  std::unordered_map<Value*, Value*> captured_;
+  std::unordered_map<Node*, bool> weights_;
+
+  std::optional<std::string> path_of(Value* value) const {
+    if (value == self_) {
+      return "";
+    }
+    auto outside = captured_.find(value);
+    if (outside != captured_.end()) {
+      return path_of(outside->second);
+    }
+    if (value->node()->kind() != prim::GetAttr) {
+      return std::nullopt;
+    }
+    auto parent = path_of(value->node()->input());
+    if (!parent) {
+      return std::nullopt;
+    }
+    const auto& name = value->node()->s(attr::name);
+    return parent->empty() ? name : *parent + "." + name;
+  }
+
+  // Whether the node computes from weights alone. A tap would keep freezing from doing
+  // that once, and a convolution's kernel would have no size that the graph tells.
+  bool is_weight(Node* node) {
+    if (node->kind() == prim::Constant || node->kind() == prim::GetAttr) {
+      return true;
+    }
+    const bool is_list = node->kind() == prim::ListConstruct;
+    if (!(node->kind().is_aten() || is_list) || !node->blocks().empty() ||
+        (is_list && node->output()->type()->isSubtypeOf(*ListType::ofTensors()))) {
+      return false;
+    }
+    auto known = weights_.find(node);
+    if (known == weights_.end()) {
+      const auto& inputs = node->inputs();
+      const bool all = std::all_of(
+          inputs.begin(), inputs.end(), [&](Value* input) { return is_weight(input->node()); });
+      known = weights_.emplace(node, all).first;
+    }
+    return known->second;
+  }
+
+  // Whether the class is a module of torch.nn.modules.activation, mangled or not.
+  static bool is_activation_class(const ClassType& type) {
+    return type.name() &&
+        type.name()->qualifiedName().find("torch.nn.modules.activation.") != std::string::npos;
+  }
+
+  // Whether the class is a convolution, a pool or a normalisation of torch.nn.
+  static bool is_operator_class(const ClassType& type) {
+    if (!type.name()) {
+      return false;
+    }
+    const std::string name = type.name()->qualifiedName();
+    return name.find("torch.nn.modules.conv.") != std::string::npos ||
+        name.find("torch.nn.modules.pooling.") != std::string::npos ||
+        name.find("torch.nn.modules.batchnorm.") != std::string::npos ||
+        name.find("torch.nn.modules.normalization.") != std::string::npos ||
+        name.find("torch.nn.modules.linear.") != std::string::npos;
+  }
+
+  Caller callee_of(Node* call, const Caller& caller) const {
+    if (call->kind() != prim::CallMethod) {
+      return caller;
+    }
+    auto type = call->input(0)->type()->cast<ClassType>();
+    // A TorchScript class that is no module has no name of its own.
+    if (!type || !type->is_module()) {
+      return caller;
+    }
+    auto path = path_of(call->input(0));
+    return Caller{
+        path.value_or(caller.path), is_activation_class(*type), is_operator_class(*type)};
+  }
+
+  void visit(Block* block, const Caller& caller) {
+    visit(*block->nodes().begin(), block->return_node(), caller);
+  }
+
+  // The nodes from `node` up to but not including `end`.
+  void visit(Node* node, Node* end, const Caller& caller) {
+    while (node != end) {
+      Node* next = node->next();
+      if (node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
+        inline_call(node, caller);
+      } else if (auto operation = activation(node)) {
+        insert_tap(node, Site{caller.path, *operation, caller.is_activation_module});
+      } else if (auto shaping = all_operators_ && !is_weight(node) ? shaping_operator(node)
+                                                                  : std::nullopt) {
+        insert_tap(node, Site{caller.path, *shaping, caller.is_operator_module});
+      } else {
+        for (Block* block : node->blocks()) {
+          visit(block, caller);
+        }
+        if (node->kind() == prim::fork) {
+          visit_fork(node, caller);
+        }
+      }
+      node = next;
+    }
+  }
+
+  void inline_call(Node* call, const Caller& caller) {
+    GraphFunction* function = nullptr;
+    if (call->kind() == prim::CallFunction) {
+      function = tryToGraphFunction(call);
+    } else if (auto type = call->input(0)->type()->cast<ClassType>()) {
+      function = tryToGraphFunction(type->getMethod(call->s(attr::name)));
+    }
+    if (!function) {
+      return;
+    }
+    Caller callee = callee_of(call, caller);
+    Node* before = call->prev();
+    Node* after = call->next();
+    if (call->kind() == prim::CallFunction) {
+      call->removeInput(0);  // the function itself
+    }
+    // Not its optimised graph, whose own calls are inlined already, and nameless.
+    inlineCallTo(call, function, function->graph().get());
+    visit(before->next(), after, callee);
+  }
+
+  void visit_fork(Node* fork, const Caller& caller) {
+    auto subgraph = fork->g(attr::Subgraph);
+    for (size_t i = 0; i < fork->inputs().size(); ++i) {
+      captured_[subgraph->inputs().at(i)] = fork->input(i);
+    }
+    sinks_[subgraph.get()] = subgraph->addInput("sink")->setType(ListType::ofInts());
+    fork->addInput(sinks_.at(fork->owningGraph()));
+    visit(subgraph->block(), caller);
+  }
+
+  void insert_tap(Node* node, Site site) {
+    Graph* graph = node->owningGraph();
+    WithInsertPoint point(node->next());
+    Value* index = graph->insertConstant(static_cast<int64_t>(sites.size()));
+    graph->insertNode(
+        graph->create(tap_symbol(), {node->output(), index, sinks_.at(graph)}, 0));
+    sites.push_back(std::move(site));
+  }
+};
+
+}  // namespace actviz
