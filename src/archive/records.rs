@@ -59,6 +59,19 @@ impl Records {
         Ok(Records { file: file.to_owned(), entries })
     }
 
+    /// Compares the checksums of all but the weights: of the code, and of what says which
+    /// weight is where.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::NotTorchScript`] if one is damaged.
+    pub fn check_code(&self) -> Result<(), Error> {
+        let is_weight = |name: &str| name.starts_with("data/") || name.starts_with("constants/");
+        let code = self.entries.iter().filter(|(name, _)| !is_weight(name));
+        let mut places: Vec<(&str, Vec<u8>)> =
+            code.map(|(name, entry)| (name.as_str(), vec![0; entry.unpacked])).collect();
+        self.unpack(places.iter_mut().map(|(name, place)| (*name, place.as_mut_slice())).collect())
+    }
+
     /// Unpacks the named records, each into its place, and compares their checksums.
     ///
     /// # Errors
@@ -162,6 +175,24 @@ mod tests {
         let (_place, file) = archive(CompressionMethod::Stored);
         assert!(problem(&file, "data/1", 400).contains("data/1 is not there"));
         assert!(problem(&file, "data/0", 399).contains("another size"));
+    }
+
+    #[test]
+    fn a_changed_letter_of_the_code_is_found() {
+        let place = tempfile::tempdir().expect("a folder");
+        let file = place.path().join("net.pt");
+        let mut writer = ZipWriter::new(File::create(&file).expect("a file"));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        writer.start_file("net/code/a.py", options).expect("an entry");
+        writer.write_all(b"relu").expect("its bytes");
+        writer.finish().expect("an archive");
+        Records::of(&file).expect("records").check_code().expect("whole");
+        let mut bytes = std::fs::read(&file).expect("the archive");
+        let at = bytes.windows(4).position(|window| window == b"relu").expect("the code");
+        bytes[at..at + 4].copy_from_slice(b"tanh");
+        std::fs::write(&file, bytes).expect("written");
+        let error = Records::of(&file).expect("records").check_code().expect_err("changed");
+        assert!(error.to_string().contains("its code/a.py is damaged"), "{error}");
     }
 
     #[test]

@@ -250,6 +250,8 @@ class Loader {
   const Unpack& unpack_;
   std::shared_ptr<CompilationUnit> unit_;
   std::vector<IValue> constants_;
+  // How many bytes each record had, by where they were put.
+  std::unordered_map<const void*, size_t> sizes_;
   SourceImporter importer_;
 
   std::shared_ptr<Source> source(const std::string& qualifier) {
@@ -289,13 +291,40 @@ class Loader {
         [&](const std::string& name) {
           auto found = bytes.find(archive + "/" + name);
           // Two tensors may have the same bytes; each gets its own.
-          return found != bytes.end() && found->second
-              ? std::move(found->second)
-              : std::get<0>(reader_.getRecord(archive + "/" + name));
+          if (found != bytes.end() && found->second) {
+            return std::move(found->second);
+          }
+          auto [again, size] = reader_.getRecord(archive + "/" + name);
+          sizes_[again.get()] = size;
+          return std::move(again);
         },
         device_);
     unpickler.set_version(reader_.version());
-    return unpickler.parse_ivalue();
+    IValue value = unpickler.parse_ivalue();
+    check_sizes(value);
+    return value;
+  }
+
+  // A pickle says itself how many elements a tensor's memory has, and libtorch believes it:
+  // more than the record holds would be the memory of others.
+  void check_sizes(const IValue& value) const {
+    if (!device_.is_cpu()) {
+      return;
+    }
+    IValue::HashAliasedIValues parts;
+    value.getSubValues(parts);
+    for (const IValue& part : parts) {
+      if (!part.isTensor() || !part.toTensor().has_storage()) {
+        continue;
+      }
+      const at::Storage storage = part.toTensor().storage();
+      const auto size = sizes_.find(storage.data());
+      if (storage.nbytes() > 0 && size != sizes_.end()) {
+        TORCH_CHECK(
+            storage.nbytes() <= size->second,
+            "a tensor claims ", storage.nbytes(), " bytes, and its record holds ", size->second);
+      }
+    }
   }
 
   // The bytes of all records whose names begin so.
@@ -307,6 +336,7 @@ class Loader {
       if (size > 0) {
         auto place = bytes.emplace(name, c10::GetAllocator(c10::kCPU)->allocate(size)).first;
         records.push_back({place->first.c_str(), place->second.get(), size});
+        sizes_[place->second.get()] = size;
       }
     }
     if (!records.empty()) {
@@ -316,6 +346,7 @@ class Loader {
   }
 
   c10::intrusive_ptr<c10::ivalue::Object> object(const at::StrongTypePtr& type, IValue state) {
+    check_sizes(state);
     auto shape = type.type_->expect<c10::ClassType>();
     auto object = c10::ivalue::Object::create(type, shape->numAttributes());
     Function* set_state = shape->findMethod("__setstate__");
@@ -355,6 +386,10 @@ class Loader {
 
 Module load_audited(
     const std::string& path, at::Device device, Audit& audit, const Unpack& unpack) {
+  if (!device.is_cpu()) {
+    // Sizes are compared before anything is copied to the device.
+    Loader(path, at::kCPU, audit, unpack).load();
+  }
   return Loader(path, device, audit, unpack).load();
 }
 

@@ -30,6 +30,7 @@ pub(super) fn unpacking<T>(
     call: impl FnOnce(Fill<'_>) -> Result<T, String>,
 ) -> Result<Result<T, String>, Error> {
     let records = Records::of(file)?;
+    records.check_code()?;
     let mut failure = None;
     let result = call(&mut |wanted| match records.unpack(wanted) {
         Ok(()) => true,
