@@ -304,6 +304,37 @@ fn a_layer_that_is_written_over_has_no_effective_field_and_the_others_have() {
 }
 
 #[test]
+fn a_layer_without_a_way_back_to_the_image_has_no_effective_field() {
+    let model = measured("counted");
+    let field = |layer: usize| model.layers[layer].folds[0].effective_field;
+    assert!(field(0).is_some() && field(1).is_none());
+}
+
+#[test]
+fn a_network_that_autograd_does_not_take_is_measured_without_effective_fields() {
+    let model = measured("written_view");
+    assert!(model.layers.iter().all(|layer| layer.folds[0].effective_field.is_none()));
+    assert!(model.layers.iter().all(|layer| layer.folds[0].detail.is_some()));
+}
+
+#[test]
+fn a_field_is_never_smaller_than_what_a_value_depends_on() {
+    assert_eq!(window(last_reach("crossed")).size, [7.0; 2]);
+    assert_eq!(last_reach("by_batch"), Reach::Whole);
+    assert_eq!(last_reach("remembers"), Reach::Unknown);
+}
+
+#[test]
+fn a_traced_transposed_convolution_is_none_that_steps_by_one() {
+    let model = measured("enlarged");
+    let operators = |kind: Kind| {
+        let share = model.blur[0].shares.iter().find(|share| share.kind == kind);
+        share.map_or(0, |share| share.operators)
+    };
+    assert_eq!((operators(Kind::Other), operators(Kind::Convolution)), (2, 0));
+}
+
+#[test]
 fn of_maps_without_a_detail_nothing_is_said() {
     let model = measured("nothing");
     assert_eq!(model.blur, []);

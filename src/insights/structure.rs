@@ -102,7 +102,7 @@ impl Structure {
         self.taps.len()
     }
 
-    /// How far each tap sees. Where branches meet, the one that sees most counts.
+    /// How far each tap sees. Where branches meet, what any of them sees.
     pub fn reaches(&self) -> Vec<Reach> {
         // Nothing is known of a value that depends on no image.
         let mut known = HashMap::from([(0, Some(Seen::IMAGE))]);
@@ -237,6 +237,34 @@ const POINTWISE: &[&str] = &[
     "log",
     "neg",
     "abs",
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "square",
+    "reciprocal",
+    "sin",
+    "cos",
+    "tan",
+    "atan",
+    "erf",
+    "log1p",
+    "log2",
+    "expm1",
+    "lerp",
+    "rsub",
+    "remainder",
+    "fmod",
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "logical_not",
+    "masked_fill",
+    "nan_to_num",
+    "type_as",
     "clamp",
     "clamp_min",
     "clamp_max",
@@ -287,7 +315,13 @@ const MIXERS: &[&str] = &["mean", "sum", "amax", "amin", "softmax", "log_softmax
 /// Operators that join or part tensors along their dimensions.
 const JOINERS: &[&str] = &["cat", "chunk", "split", "split_with_sizes", "ConstantChunk"];
 /// Operators after which every value depends on the whole image.
-const GLOBAL: &[&str] = &["addmm", "group_norm", "instance_norm", "scaled_dot_product_attention"];
+const GLOBAL: &[&str] = &[
+    "addmm",
+    "batch_norm_of_batch",
+    "group_norm",
+    "instance_norm",
+    "scaled_dot_product_attention",
+];
 
 fn is(value: &Value, list: &[&str]) -> bool {
     list.contains(&value.operator.as_str())
@@ -301,7 +335,7 @@ fn keeps_map(value: &Value) -> bool {
 
 /// What is known of all sources together; `None` of none.
 fn merged(sources: &[Seen]) -> Option<Seen> {
-    let reach = sources.iter().map(|seen| seen.reach).reduce(largest)?;
+    let reach = sources.iter().map(|seen| seen.reach).reduce(both)?;
     let known = || sources.iter().map(|seen| seen.order).filter(|order| *order != Order::Unknown);
     let order = known().next().filter(|first| known().all(|other| other == *first));
     let first = sources[0];
@@ -383,14 +417,28 @@ fn widened(field: Field, kernel: [f64; 2], step: [f64; 2], pad: [f64; 2], dil: [
     }
 }
 
-fn largest(a: Reach, b: Reach) -> Reach {
-    let area = |field: &Field| field.size[0] * field.size[1];
+/// All that one of two branches sees.
+fn both(a: Reach, b: Reach) -> Reach {
     match (a, b) {
         (Reach::Unknown, _) | (_, Reach::Unknown) => Reach::Unknown,
         (Reach::Whole, _) | (_, Reach::Whole) => Reach::Whole,
-        (Reach::Window(x), Reach::Window(y)) => {
-            Reach::Window(if area(&y) > area(&x) { y } else { x })
-        }
+        // Their values lie at other places of the image.
+        (Reach::Window(x), Reach::Window(y)) if x.stride != y.stride => Reach::Unknown,
+        (Reach::Window(x), Reach::Window(y)) => Reach::Window(covering(x, y)),
+    }
+}
+
+/// From where the first of the two begins to where the last ends, on each axis.
+fn covering(a: Field, b: Field) -> Field {
+    let reach = |field: &Field, axis: usize| (field.size[axis] - 1.0) / 2.0;
+    let first = |field: &Field, axis: usize| field.offset[axis] - reach(field, axis);
+    let last = |field: &Field, axis: usize| field.offset[axis] + reach(field, axis);
+    let ends = [0, 1]
+        .map(|axis| (first(&a, axis).min(first(&b, axis)), last(&a, axis).max(last(&b, axis))));
+    Field {
+        size: ends.map(|(first, last)| last - first + 1.0),
+        stride: a.stride,
+        offset: ends.map(|(first, last)| f64::midpoint(first, last)),
     }
 }
 
@@ -443,6 +491,28 @@ tap 4";
         assert_eq!(reaches, [Reach::Unknown, Reach::Unknown]);
         let whole = "value 1 adaptive_avg_pool2d 1,1 - - - : 0\nvalue 2 mul - - - - : 0 1\ntap 2";
         assert_eq!(Structure::parse(whole).reaches(), [Reach::Whole]);
+    }
+
+    #[test]
+    fn where_branches_meet_all_that_any_of_them_sees_counts() {
+        let branches = |one: &str, other: &str| {
+            reach(&format!(
+                "value 1 conv2d {one} - : 0\nvalue 2 conv2d {other} - : 0\n\
+                            value 3 ListConstruct - - - - - : 1 2\nvalue 4 cat - - - - 1 : 3\ntap 4"
+            ))
+        };
+        let crossed = window(branches("1,7 1,1 0,3 1,1", "7,1 1,1 3,0 1,1"));
+        assert_eq!((crossed.size, crossed.offset), ([7.0; 2], [0.0; 2]));
+        // Pixels 0 to 3, and -1 to 1.
+        let shifted = window(branches("4,4 4,4 0,0 1,1", "3,3 4,4 1,1 1,1"));
+        assert_eq!((shifted.size, shifted.offset), ([5.0; 2], [1.0; 2]));
+        assert_eq!(branches("2,2 2,2 0,0 1,1", "1,1 1,1 0,0 1,1"), Reach::Unknown);
+    }
+
+    #[test]
+    fn normalising_by_the_batch_sees_the_whole_image() {
+        assert_eq!(reach("value 1 batch_norm_of_batch - - - - - : 0\ntap 1"), Reach::Whole);
+        assert_eq!(reach("value 1 batch_norm - - - - - : 0\ntap 1"), Reach::Window(PIXEL));
     }
 
     #[test]

@@ -37,13 +37,21 @@ pub(super) fn energies(
     image: &Tensor,
     places: &[(f64, f64)],
 ) -> Result<Vec<Array2<f32>>, TchError> {
+    // No way leads back to the image: numbers that were counted, or made without gradients.
+    if !sum.requires_grad() {
+        return Ok(Vec::new());
+    }
     let (_, height, width) = sum.size3()?;
     let index = |share: f64, side: i64| ((share * side as f64) as i64).clamp(0, (side - 1).max(0));
     let energy = |&(row, column): &(f64, f64)| {
         let unit = sum.f_get(0)?.f_get(index(row, height))?.f_get(index(column, width))?;
         let gradients = Tensor::f_run_backward(&[unit], &[image], true, false)?;
+        let Some(gradient) = gradients.first().filter(|gradient| gradient.defined()) else {
+            let (_, _, rows, columns) = image.size4()?;
+            return Ok(Array2::zeros((rows as usize, columns as usize)));
+        };
         let squares =
-            gradients[0].f_square()?.f_sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float)?;
+            gradient.f_square()?.f_sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float)?;
         let (rows, columns) = squares.size2()?;
         let mut values = vec![0.0_f32; (rows * columns) as usize];
         let length = values.len();

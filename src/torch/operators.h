@@ -137,7 +137,12 @@ inline std::optional<std::string> shaping_operator(Node* node) {
   if (shaping_operators().count(name) == 0) {
     return std::nullopt;
   }
-  return name == "_convolution" || name == "convolution" ? "conv2d" : name;
+  if (name == "_convolution" || name == "convolution") {
+    const auto transposed = toIValue(node->namedInput("transposed"));
+    const bool is_transposed = transposed && transposed->isBool() && transposed->toBool();
+    return is_transposed ? "conv_transpose2d" : "conv2d";
+  }
+  return name;
 }
 
 }  // namespace actviz

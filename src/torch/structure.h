@@ -33,6 +33,8 @@ class Structure {
     for_each_node(graph->block(), [&](Node* node) {
       if (node->kind() == prim::SetAttr) {
         assigned_.insert(node->s(attr::name));
+      } else if (node->kind() == prim::GetAttr && aliases_.hasWriters(node->output())) {
+        assigned_.insert(node->s(attr::name));
       }
     });
     walk(graph->block());
@@ -50,7 +52,7 @@ class Structure {
   size_t last_ = 0;
   // Values that something else may write to.
   std::vector<Value*> seen_;
-  // Attributes that the code sets: nobody follows what they hold.
+  // Attributes that the code sets or writes into: nobody follows what they hold.
   std::set<std::string> assigned_;
   // What an in-place operator returns is what it was given.
   std::unordered_map<Value*, Value*> same_;
@@ -211,6 +213,9 @@ class Structure {
       kind.pop_back();
     }
     std::string line = kind;
+    if (kind == "batch_norm" && !is_false(node, "training")) {
+      line = "batch_norm_of_batch";
+    }
     auto sizes = window(node, kind);
     sizes.push_back(dimensions(node, kind));
     for (const auto& numbers : sizes) {
@@ -242,6 +247,13 @@ class Structure {
       }
     }
     return {};
+  }
+
+  // Whether an argument is known to be false.
+  static bool is_false(Node* node, const char* name) {
+    const auto at = position(node, name);
+    const auto value = at ? toIValue(node->input(*at)) : std::nullopt;
+    return value && value->isBool() && !value->toBool();
   }
 
   // Whether the dimensions that it works along are gone in what it gives.
