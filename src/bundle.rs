@@ -172,7 +172,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Usage`] for an unknown name, a missing fold's file, or fold numbers
-    /// out of range; whatever [`archive::check`] finds.
+    /// out of range; whatever [`archive::check`] finds in a single fold's.
     pub fn find(name: &str, count: Option<usize>, only: &[usize]) -> Result<Model, Error> {
         if count == Some(0) {
             return Err(Error::usage_hint(
@@ -197,7 +197,12 @@ impl Model {
                     "check the path, or choose the folds that exist with --folds K or --fold A,B",
                 ));
             }
-            let extra = archive::check(file)?;
+            let extra = match archive::check(file) {
+                // Of several folds, it is for the engine to say when its turn comes: the others
+                // can be run.
+                Err(Error::NotTorchScript { .. }) if model.folds.len() > 1 => None,
+                checked => checked?,
+            };
             carried = carried.or(extra.map(|text| (file.clone(), text)));
         }
         // What a file says about itself fills in what no bundle says.

@@ -137,6 +137,30 @@ fn the_sandbox_keeps_files_closed_that_the_plan_does_not_name() {
         .stderr(contains("Permission denied"));
 }
 
+/// Its operators are harmless; where its weights are is not.
+#[test]
+fn a_file_that_claims_memory_which_it_does_not_hold_is_refused() {
+    let place = Place::new();
+    let refused = contains("claims 288000 bytes").and(contains("holds 432"));
+    place.render(&hostile("claims.pt"), &[]).assert().code(2).stderr(refused);
+}
+
+#[test]
+fn one_fold_that_is_cut_off_stops_neither_pictures_nor_lists() {
+    let place = Place::new();
+    let whole = fs::read(hostile("plain.pt")).unwrap();
+    fs::write(place.path("fold_1.pt"), &whole).unwrap();
+    fs::write(place.path("fold_2.pt"), &whole[..whole.len() / 2]).unwrap();
+    let told = || contains("fold_2.pt").and(contains("cut off"));
+    place.render("fold_{fold}.pt", &[]).assert().code(1).stderr(told());
+    assert!(place.path("out/1_1.png").exists());
+    for more in [&[][..], &["--audit"]] {
+        let layers = ["layers", "-m", "fold_{fold}.pt", "--input-size", "8"];
+        let listed = place.actviz(&[&layers[..], more].concat()).assert().code(1);
+        listed.stderr(told()).stdout(contains("sigmoid"));
+    }
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn the_sandbox_keeps_closed_what_other_programs_share() {
@@ -172,6 +196,15 @@ fn one_refused_fold_does_not_stop_the_others_from_being_listed() {
     // Where none is left, there is no table.
     fs::copy(hostile("saves.pt"), place.path("fold_2.pt")).unwrap();
     place.actviz(&layers).assert().code(2).stdout("");
+}
+
+#[test]
+fn a_refused_network_does_not_take_the_figures_of_others_away() {
+    let place = Place::new();
+    let (plain, saves) = (hostile("plain.pt"), hostile("saves.pt"));
+    let models = ["insights", "-m", &plain, "-m", &saves, "--places", "0", "--input-size", "8"];
+    let result = place.actviz(&models).arg("x.png").assert().code(1);
+    result.stderr(contains("aten::save")).stdout(contains("sigmoid"));
 }
 
 #[test]

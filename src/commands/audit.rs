@@ -10,13 +10,14 @@ use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
 use crate::engine::{Engine, Use};
-use crate::talk::line;
+use crate::talk::{Talk, line};
 
 #[derive(Serialize)]
 struct Document {
     schema: u32,
     model: String,
     folds: Vec<Fold>,
+    failed: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -26,23 +27,38 @@ struct Fold {
     operators: Vec<Use>,
 }
 
-/// Lists the operators of every fold, without running any of its code.
+/// Lists the operators of every fold, without running any of its code. A fold that cannot be
+/// read is told of, and the others are listed.
 ///
 /// # Errors
-/// Those of the engine.
+/// Those of the engine, if no fold is left.
 pub fn run(
     args: &LayersArgs,
     model: &Model,
     engine: &dyn Engine,
+    talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let mut folds = Vec::new();
+    let (mut folds, mut failed, mut last) = (Vec::new(), Vec::new(), None);
     for fold in &model.folds {
-        let operators = engine.audit(&fold.file)?;
+        let operators = match engine.audit(&fold.file) {
+            Ok(operators) => operators,
+            Err(error) if model.folds.len() > 1 && error.is_of_one_fold() => {
+                talk.failed(&error);
+                failed.push(format!("fold {}: {error}", fold.fold));
+                last = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         folds.push(Fold { fold: fold.fold, file: crate::plan::text(&fold.file), operators });
     }
-    let harmless = folds.iter().flat_map(|fold| &fold.operators).all(|used| used.allowed);
-    let document = Document { schema: 1, model: model.name.clone(), folds };
+    if let (true, Some(error)) = (folds.is_empty(), last) {
+        return Err(error.into());
+    }
+    let harmless =
+        failed.is_empty() && folds.iter().flat_map(|fold| &fold.operators).all(|used| used.allowed);
+    let document = Document { schema: 1, model: model.name.clone(), folds, failed };
     if args.json {
         print_json(out, &document)?;
     } else {

@@ -67,7 +67,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             let _made = confine(&args.run, model.needs(), isolation.as_ref(), &talk)?;
             let engine = engine(&args.run, Precision::F32, isolation)?;
             match args.audit {
-                true => audit::run(&args, &model, engine.as_ref(), stdout),
+                true => audit::run(&args, &model, engine.as_ref(), &talk, stdout),
                 false => layers::run(&args, &model, engine.as_ref(), &talk, stdout),
             }
         }

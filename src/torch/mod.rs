@@ -97,6 +97,7 @@ impl TorchEngine {
     }
 
     fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
+        archive::check(file)?;
         archive::check_size(file, self.limit)?;
         let network = TorchNetwork::load(file, self.device, self.precision, taps, &self.allowed)?;
         Ok(network.knowing(self.known.clone()))
@@ -113,6 +114,7 @@ impl Engine for TorchEngine {
     }
 
     fn audit(&self, file: &Path) -> Result<Vec<Use>, Error> {
+        archive::check(file)?;
         archive::check_size(file, self.limit)?;
         audit::of(file, &self.allowed)
     }

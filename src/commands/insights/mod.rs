@@ -58,10 +58,11 @@ impl Subjects {
     }
 }
 
-/// Measures every model and prints the figures.
+/// Measures every model and prints the figures. Of several models, one that fails is told
+/// of, and the others are measured.
 ///
 /// # Errors
-/// Whatever leaves a model without figures.
+/// Whatever leaves all models without figures.
 pub fn run(
     args: &InsightsArgs,
     subjects: &Subjects,
@@ -69,7 +70,7 @@ pub fn run(
     talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let mut models = Vec::new();
+    let (mut models, mut last) = (Vec::new(), None);
     for (model, files) in subjects.models.iter().zip(&subjects.images) {
         talk.start((files.len() * model.folds.len()) as u64, "images");
         let measure = Measure {
@@ -81,7 +82,18 @@ pub fn run(
         };
         let measured = insights::measure(&measure, engine, talk);
         talk.stop();
-        models.push(measured?);
+        match measured {
+            Ok(measured) => models.push(measured),
+            Err(error) if subjects.models.len() > 1 => {
+                talk.failed(&error);
+                last = Some(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let all_measured = last.is_none();
+    if let (true, Some(error)) = (models.is_empty(), last) {
+        return Err(error.into());
     }
     let document = Document {
         schema: insights::SCHEMA,
@@ -102,7 +114,7 @@ pub fn run(
     } else {
         print(&document, out)?;
     }
-    let whole = document.models.iter().all(|model| model.failed.is_empty());
+    let whole = all_measured && document.models.iter().all(|model| model.failed.is_empty());
     Ok(if whole { EXIT_DONE } else { EXIT_PARTLY })
 }
 
