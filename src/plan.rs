@@ -4,6 +4,7 @@
 //! every path is decided and every clash found; nothing has been written yet.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::args::{InputArgs, RenderArgs};
@@ -13,6 +14,7 @@ use crate::engine::{Engine, InputShape, Network, Precision};
 use crate::error::Error;
 use crate::images;
 use crate::input::Limits;
+use crate::insights;
 use crate::layers::Choice;
 use crate::manifest::{self, Manifest};
 use crate::maps::Flag;
@@ -20,6 +22,7 @@ use crate::output::{self, Folder};
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, Size, View};
 use crate::reduction::Reduction;
+use crate::report;
 use crate::sandbox::Needs;
 use crate::scale::Scale;
 use crate::shard::Shard;
@@ -497,18 +500,30 @@ fn each_once(files: Vec<PathBuf>) -> Vec<PathBuf> {
     files.into_iter().filter(|path| is_new(path)).collect()
 }
 
+/// What an image's folder is called: as its file without the ending, unless that leads out of
+/// the output folder ("...png") or is the name of a file that stands there.
+fn folder_name(path: &Path) -> String {
+    let text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let stem = text(path.file_stem()).unwrap_or_default();
+    let lower = stem.to_lowercase();
+    let is_ours = [manifest::FILE_NAME, insights::FILE_NAME, report::FILE_NAME]
+        .contains(&lower.as_str())
+        || (lower.starts_with("manifest.") && lower.ends_with(".json"))
+        || lower.starts_with(".actviz");
+    match stem.as_str() {
+        "." | ".." => text(path.file_name()).unwrap_or_default(),
+        _ if is_ours => text(path.file_name()).unwrap_or_default(),
+        _ => stem,
+    }
+}
+
 /// One image stands in the output folder itself, several in a folder each.
 fn name_images(files: Vec<PathBuf>, out: &Path) -> Result<Vec<PlannedImage>, Error> {
     let single = files.len() == 1;
     let mut taken: HashMap<String, PathBuf> = HashMap::new();
     let mut images = Vec::with_capacity(files.len());
     for path in files {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let name = if single { Some(stem.unwrap_or_default()) } else { stem };
-        // "...png" has the stem "..": no name, and a way out of the output folder.
-        let Some(name) = name.filter(|name| single || !matches!(name.as_str(), "." | "..")) else {
-            return Err(Error::usage(format!("{} has no name for a folder", path.display())));
-        };
+        let name = folder_name(&path);
         if let Some(other) = taken.insert(name.clone(), path.clone()) {
             return Err(Error::usage_hint(
                 format!(
@@ -576,6 +591,15 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_output_folder() {
-        assert!(named(&["a.png", "...png"]).is_err());
+        assert_eq!(named(&["a.png", "...png"]).expect("two"), ["a/", "...png/"]);
+    }
+
+    #[test]
+    fn an_image_takes_no_name_of_a_file_of_ours() {
+        let images = ["manifest.json.png", "Report.html.jpg", "manifest.2-of-4.json.png", "a.png"];
+        let folders = named(&images).expect("four");
+        let expected =
+            ["manifest.json.png/", "Report.html.jpg/", "manifest.2-of-4.json.png/", "a/"];
+        assert_eq!(folders, expected);
     }
 }

@@ -55,6 +55,9 @@ pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage, String> {
         true => "the picture has no pixels".to_owned(),
         false => format!("not a readable picture: {error}"),
     };
+    if is_cut_off_jpeg(bytes) {
+        return Err("the picture is cut off: its end is missing".to_owned());
+    }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let reader = reader.map_err(|error| unreadable(error.into()))?;
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
@@ -82,6 +85,35 @@ pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage, String> {
     Ok(picture)
 }
 
+/// Whether a JPEG lacks the mark of its end (ITU-T T.81, B.1.1.3): the decoder would fill up
+/// with grey what is missing. Within compressed data that mark cannot stand.
+fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
+    const START: [u8; 3] = [0xff, 0xd8, 0xff];
+    const END: [u8; 2] = [0xff, 0xd9];
+    if !bytes.starts_with(&START) {
+        return false;
+    }
+    // A small picture inside of the EXIF data has an end of its own: segments are skipped up
+    // to the compressed data.
+    let mut rest = &bytes[2..];
+    loop {
+        match *rest {
+            [0xff, 0xda, ..] => return !rest.windows(2).any(|mark| mark == END),
+            [0xff, 0xff, ..] => rest = &rest[1..],
+            [0xff, 0x01 | 0xd0..=0xd7, ..] => rest = &rest[2..],
+            [0xff, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                match rest.get(2 + length..) {
+                    Some(next) => rest = next,
+                    None => return true,
+                }
+            }
+            // No JPEG as it should be: that is for the decoder to say.
+            _ => return rest.len() < 4,
+        }
+    }
+}
+
 /// Whether a PNG, GIF or BMP says that it is 0 pixels wide or high: the decoders have words
 /// of their own for it.
 fn has_no_pixels(bytes: &[u8]) -> bool {
@@ -92,5 +124,25 @@ fn has_no_pixels(bytes: &[u8]) -> bool {
         [b'G', b'I', b'F', ..] => zero(6..8) || zero(8..10),
         [b'B', b'M', ..] => zero(18..22) || zero(22..26),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageFormat, RgbImage};
+
+    use super::*;
+
+    #[test]
+    fn a_jpeg_without_its_end_is_an_error_wherever_it_is_cut() {
+        let picture = RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Jpeg).expect("a JPEG");
+        let whole = bytes.into_inner();
+        assert!(decode(&whole, Limits::default()).is_ok());
+        assert!(decode(&[&whole[..], b"and more"].concat(), Limits::default()).is_ok());
+        for length in 3..whole.len() {
+            assert!(decode(&whole[..length], Limits::default()).is_err(), "{length}");
+        }
     }
 }
