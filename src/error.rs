@@ -230,9 +230,10 @@ impl Error {
                  `actviz layers --model FILE.pt`"
                     .to_owned(),
             ),
-            Error::OutOfMemory { .. } => {
-                Some("try a smaller --input-size, or --device cpu".to_owned())
-            }
+            Error::OutOfMemory { device, .. } => Some(match device.as_str() {
+                "cpu" => "try a smaller --input-size, or more with --max-memory".to_owned(),
+                _ => "try a smaller --input-size, or --device cpu".to_owned(),
+            }),
             Error::Io { cause, .. } if is_disk_full(cause) => {
                 Some("the disk is full: make room and run the same command again".to_owned())
             }

@@ -194,9 +194,9 @@ pub struct TrustArgs {
         display_order = 800
     )]
     pub timeout: Option<u64>,
-    /// The most memory of a network in a process of its own, on CPU, e.g. 8G; default:
-    /// what the machine has
-    #[arg(long, value_name = "SIZE", value_parser = size_in_bytes, display_order = 800)]
+    /// The most memory of a network in a process of its own, on CPU, e.g. 8G, at least 512M;
+    /// default: what the machine has
+    #[arg(long, value_name = "SIZE", value_parser = memory_in_bytes, display_order = 800)]
     pub max_memory: Option<u64>,
 }
 
@@ -314,6 +314,13 @@ fn count_of_folds(text: &str) -> Result<usize, String> {
 /// 1024 a step: `20K`, `500M`, `16G`, or plain bytes.
 fn size_in_bytes(text: &str) -> Result<u64, String> {
     with_unit(text, 1024).ok_or_else(|| "it is a number of bytes, or one with K, M, G or T".into())
+}
+
+/// Bytes that libtorch can at least be loaded in.
+fn memory_in_bytes(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 512 << 20;
+    let bytes = size_in_bytes(text)?;
+    if bytes < LEAST { Err("libtorch alone needs 512M".into()) } else { Ok(bytes) }
 }
 
 /// 1000 a step: `500K`, `200M`, or plain pixels.
