@@ -23,6 +23,8 @@ mod kinds;
 mod names;
 #[path = "compare/passes.rs"]
 mod passes;
+#[path = "compare/shown.rs"]
+mod shown;
 #[path = "compare/targets.rs"]
 mod targets;
 

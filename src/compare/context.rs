@@ -6,19 +6,19 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::side::Side;
-use super::{Allowed, Compared, Outcome, Question};
+use super::{Allowed, Compared, Outcome, Question, shown};
 use crate::manifest::{Image, Manifest};
 
 /// A difference between the runs, not between the pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Note {
-    /// What it is about: `manifest`, `layers`, `model`, `images`, `ranges`, `options`,
+    /// What it is about: `manifest`, `layers`, `pictures`, `model`, `images`, `ranges`, `options`,
     /// `device`, `threads`, `versions`.
     pub about: String,
     /// Both sides, in words.
     pub text: String,
-    /// Whether the comparison fails for this alone: what a picture shows is another
-    /// layer, or is not told any more, or a manifest is damaged.
+    /// Whether the comparison fails for this alone: a picture shows something else, or it is
+    /// not told any more what it shows, or a manifest is damaged.
     pub fails: bool,
 }
 
@@ -35,6 +35,7 @@ pub(super) fn notes(
         if let Some(problem) = &side.damage {
             notes.push(note("manifest", format!("{name}: {problem}"), true));
         }
+        notes.extend(side.manifest.as_ref().and_then(|own| shown::told_twice(name, own)));
     }
     match (&golden.manifest, &new.manifest) {
         (Some(ours), Some(theirs)) => {
@@ -115,7 +116,7 @@ fn ranges(golden: &Side, new: &Side, question: &Question, pictures: &[Compared])
     Some(note("ranges", text, false))
 }
 
-fn note(about: &str, text: String, fails: bool) -> Note {
+pub(super) fn note(about: &str, text: String, fails: bool) -> Note {
     Note { about: about.to_owned(), text, fails }
 }
 
@@ -127,6 +128,7 @@ fn between(golden: &Manifest, new: &Manifest) -> Vec<Note> {
         }
     };
     differs("versions", "actviz", &golden.actviz, &new.actviz);
+    differs("model", "model", &golden.model, &new.model);
     differs("versions", "libtorch", &golden.libtorch, &new.libtorch);
     differs("device", "device", &golden.device, &new.device);
     differs("threads", "threads", &golden.threads.to_string(), &new.threads.to_string());
@@ -145,7 +147,11 @@ fn between(golden: &Manifest, new: &Manifest) -> Vec<Note> {
         }
     }
     options(golden, new, &mut differs);
-    layers(golden, new, &mut notes);
+    notes.extend(shown::notes(golden, new));
+    let (drawn, now) = (positions(golden), positions(new));
+    if drawn != now {
+        notes.push(note("layers", format!("{drawn} layers were drawn, now {now}"), false));
+    }
     if !new.failed.is_empty() && golden.failed.is_empty() {
         let what = format!("in NEW, {} things could not be drawn", new.failed.len());
         notes.push(note("manifest", format!("{what}: {}", new.failed[0].problem), false));
@@ -167,35 +173,9 @@ fn options(golden: &Manifest, new: &Manifest, differs: &mut impl FnMut(&str, &st
     }
 }
 
-/// Layer b is no longer the layer that it was.
-fn layers(golden: &Manifest, new: &Manifest, notes: &mut Vec<Note>) {
-    let names = |manifest: &Manifest| -> BTreeMap<(usize, usize), String> {
-        let pictures = manifest.pictures.iter();
-        pictures.map(|picture| ((picture.b, picture.fold), picture.layer.clone())).collect()
-    };
-    let (golden, new) = (names(golden), names(new));
-    let mut others: BTreeMap<(usize, &str, &str), Vec<String>> = BTreeMap::new();
-    for ((b, fold), was) in &golden {
-        match new.get(&(*b, *fold)) {
-            Some(is) if is != was => {
-                others.entry((*b, was, is)).or_default().push(fold.to_string());
-            }
-            _ => {}
-        }
-    }
-    for ((b, was, is), folds) in others {
-        let text = format!("layer {b} was {was}, is {is} in fold {}", folds.join(", "));
-        notes.push(note("layers", text, true));
-    }
-    let (golden, new) = (positions(&golden), positions(&new));
-    if golden != new {
-        notes.push(note("layers", format!("{golden} layers were drawn, now {new}"), false));
-    }
-}
-
-/// How many layers there are among those of all folds.
-fn positions(names: &BTreeMap<(usize, usize), String>) -> usize {
-    names.keys().map(|(b, _)| b).collect::<BTreeSet<_>>().len()
+/// How many layers were drawn, of all folds.
+fn positions(manifest: &Manifest) -> usize {
+    manifest.pictures.iter().map(|picture| picture.b).collect::<BTreeSet<_>>().len()
 }
 
 fn short(sha256: &str) -> &str {

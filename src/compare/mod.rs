@@ -9,6 +9,7 @@ mod limits;
 mod measure;
 mod raw;
 pub mod report;
+mod shown;
 mod side;
 
 use std::collections::{BTreeSet, HashSet};

@@ -106,6 +106,7 @@ fn folds_and_images_that_are_gone_are_told() {
         manifest["images"] = json!([{"path": "cat.png", "sha256": "1"},
                                     {"path": "fox.png", "sha256": "cccc"},
                                     {"path": "old/dog.png", "sha256": "4"}]);
+        manifest["pictures"].as_array_mut().unwrap().iter_mut().for_each(|p| p["image"] = json!(1));
     });
     place.manifest("new", |manifest| {
         manifest["images"] = json!([{"path": "fox.png", "sha256": "dddd"},
