@@ -203,14 +203,21 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
     })
 }
 
-/// The pictures of both sides, and the raw maps that belong to none of them.
+/// The pictures of both sides, and the raw maps that are compared with none of them.
 fn names<'a>(left: &'a Side, right: &'a Side) -> BTreeSet<&'a String> {
     let mut names: BTreeSet<&String> = left.names().chain(right.names()).collect();
-    let of =
-        |side: &Side| -> Vec<String> { names.iter().map(|name| side.raw_name(name)).collect() };
-    let owned: HashSet<String> = of(left).into_iter().chain(of(right)).collect();
-    let raw = left.raw_names().chain(right.raw_names());
-    names.extend(raw.filter(|name| !owned.contains(*name)));
+    let (mut ours, mut theirs) = (HashSet::new(), HashSet::new());
+    for name in &names {
+        let (golden, new) = side::raw_names(name, left, right);
+        // Without its picture a raw map is compared if both sides have it, and gone with it
+        // if not.
+        let is_of_picture =
+            |raw: &str| (left.has(name) && right.has(name)) || !(left.has(raw) && right.has(raw));
+        ours.extend(Some(golden).filter(|raw| is_of_picture(raw)));
+        theirs.extend(Some(new).filter(|raw| is_of_picture(raw)));
+    }
+    names.extend(left.raw_names().filter(|raw| !ours.contains(*raw)));
+    names.extend(right.raw_names().filter(|raw| !theirs.contains(*raw)));
     names
 }
 
@@ -266,31 +273,35 @@ fn add_raw(
     allowed: &[Allowed],
 ) {
     let name = &compared.file;
-    let outcome = match (left.raw(name), right.raw(name)) {
+    let (ours, theirs) = side::raw_names(name, left, right);
+    let outcome = match (left.raw(&ours), right.raw(&theirs)) {
         (Some(golden), Some(new)) => {
-            let found = raw::compare(&golden, &new, limits);
+            let found = raw::compare(golden, new, limits);
             let differs = found.reason.is_some();
             compared.reasons.extend(found.reason.clone());
             compared.raw = (found.beyond > 0 || found.largest > 0.0).then_some(found);
             if differs { Outcome::Different } else { Outcome::Same }
         }
         (Some(_), None) => {
-            compared.reasons.push(format!("its raw map {} is missing in NEW", left.raw_name(name)));
+            compared.reasons.push(format!("its raw map {theirs} is missing in NEW"));
             Outcome::Missing
         }
         (None, Some(_)) => {
-            compared.reasons.push(format!("its raw map {} is not in GOLDEN", right.raw_name(name)));
+            compared.reasons.push(format!("its raw map {ours} is not in GOLDEN"));
             Outcome::Extra
         }
-        (None, None) => match left.promised_raw(name).or(right.promised_raw(name)) {
-            Some(raw) => {
-                let text =
-                    format!("its raw map {raw} is on neither side, though a manifest says so");
-                compared.reasons.push(text);
-                Outcome::Missing
+        (None, None) => {
+            let promised = [(left, ours), (right, theirs)];
+            match promised.into_iter().find(|(side, raw)| side.promises(raw)) {
+                Some((_, raw)) => {
+                    let text =
+                        format!("its raw map {raw} is on neither side, though a manifest says so");
+                    compared.reasons.push(text);
+                    Outcome::Missing
+                }
+                None => Outcome::Same,
             }
-            None => Outcome::Same,
-        },
+        }
     };
     let is_measured = matches!(compared.outcome, Outcome::Same | Outcome::Within);
     let is_worse = outcome.fails(allowed) && !compared.outcome.fails(allowed);

@@ -132,7 +132,7 @@ impl Side {
         side.drawn = drawn.map(|drawn| (name.to_owned(), drawn.clone())).collect();
         side.promised = manifest.files().into_iter().filter(|name| is_raw(name)).collect();
         side.manifest = Some(manifest);
-        let raw = side.raw_name(name);
+        let raw = side.named_raw(name).cloned().unwrap_or_else(|| raw_beside(name));
         side.promised.retain(|promised| *promised == raw);
         let is_own = output::is_below(&raw) && !output::is_behind_a_link(folder, &raw);
         let file = folder.join(&raw);
@@ -208,22 +208,27 @@ impl Side {
         own.or_else(|| self.drawn.get(name).map(|drawn| [drawn.low, drawn.high]))
     }
 
-    /// What the raw map of a picture is called: by the manifest, or as the picture. A raw
-    /// map is its own.
-    pub fn raw_name(&self, name: &str) -> String {
-        let named = self.entry(name).map(|picture| &picture.raw);
-        let named = named.or_else(|| self.drawn.get(name).map(|drawn| &drawn.raw));
-        let beside = || without_ending(name, PICTURE).map(|stem| format!("{stem}{RAW}"));
-        named.cloned().flatten().or_else(beside).unwrap_or_else(|| name.to_owned())
+    /// What the manifest calls the raw map of a picture.
+    fn named_raw(&self, name: &str) -> Option<&String> {
+        let own = self.entry(name).and_then(|picture| picture.raw.as_ref());
+        own.or_else(|| self.drawn.get(name)?.raw.as_ref())
     }
 
-    /// The raw map of a picture, if it is there.
-    pub fn raw(&self, name: &str) -> Option<PathBuf> {
-        self.raw.get(&self.raw_name(name)).cloned()
+    /// The raw map of this name, if it is there.
+    pub fn raw(&self, raw: &str) -> Option<&PathBuf> {
+        self.raw.get(raw)
     }
+}
 
-    /// The name of a picture's raw map, if the manifest promises it.
-    pub fn promised_raw(&self, name: &str) -> Option<String> {
-        Some(self.raw_name(name)).filter(|raw| self.promises(raw))
-    }
+/// What the raw map of a picture is called in GOLDEN and in NEW: by the own manifest, by the
+/// other side's, or as the picture. A raw map is its own.
+pub(super) fn raw_names(name: &str, golden: &Side, new: &Side) -> (String, String) {
+    let named = (golden.named_raw(name), new.named_raw(name));
+    let beside = raw_beside(name);
+    let of = |own: Option<&String>, other| own.or(other).unwrap_or(&beside).clone();
+    (of(named.0, named.1), of(named.1, named.0))
+}
+
+fn raw_beside(name: &str) -> String {
+    without_ending(name, PICTURE).map_or(name.to_owned(), |stem| format!("{stem}{RAW}"))
 }

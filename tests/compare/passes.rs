@@ -34,6 +34,62 @@ fn a_raw_map_that_a_manifest_promises_and_nobody_has_is_missing() {
     place.compares(&["--allow", "missing"], 0, &[]);
 }
 
+/// Overlays of which only the manifests know what their raw maps are called.
+fn overlays() -> Place {
+    let place = Place::new();
+    for side in ["golden", "new"] {
+        let folder = place.path(side);
+        fs::rename(folder.join("1_1.png"), folder.join("1_1.overlay.png")).unwrap();
+        place.raw(&format!("{side}/1_1.npy"), &Array2::zeros((2, 3)));
+        place.manifest(side, |manifest| {
+            manifest["pictures"][0]["file"] = json!("1_1.overlay.png");
+            manifest["pictures"][0]["raw"] = json!("1_1.npy");
+        });
+    }
+    place
+}
+
+#[test]
+fn a_raw_map_is_found_by_the_manifest_of_the_other_side() {
+    for side in ["golden", "new"] {
+        let place = overlays();
+        fs::remove_file(place.path(side).join("manifest.json")).unwrap();
+        place.compares(&["--allow", "missing"], 0, &["4 the same"]);
+        place.raw("new/1_1.npy", &Array2::ones((2, 3)));
+        place.compares(&["--allow", "missing"], 1, &["1_1.overlay.png", "6 of 6 raw values"]);
+    }
+    let place = overlays();
+    place.raw("new/1_1.npy", &Array2::ones((2, 3)));
+    place.manifest("new", |m| m["pictures"][0]["file"] = json!("1_1.overlay.png"));
+    place.compares(&["--allow", "missing"], 1, &["1_1.overlay.png", "6 of 6 raw values"]);
+}
+
+#[test]
+fn a_raw_map_that_a_manifest_disowns_is_compared_by_itself() {
+    for name in ["orig.npy", "gone.npy"] {
+        let place = overlays();
+        place.raw("new/orig.npy", &Array2::zeros((2, 3)));
+        place.manifest("new", |manifest| {
+            manifest["pictures"][0]["file"] = json!("1_1.overlay.png");
+            manifest["pictures"][0]["raw"] = json!(name);
+        });
+        place.compares(&["--allow", "missing,extra"], 0, &[]);
+        place.raw("new/1_1.npy", &Array2::ones((2, 3)));
+        place.compares(&["--allow", "missing,extra"], 1, &["1_1.npy", "6 of 6 raw values"]);
+    }
+}
+
+#[test]
+fn a_raw_map_is_compared_though_its_picture_is_missing() {
+    let place = overlays();
+    fs::remove_file(place.path("new/1_1.overlay.png")).unwrap();
+    place.compares(&["--allow", "missing"], 0, &["1 missing"]);
+    place.raw("new/1_1.npy", &Array2::ones((2, 3)));
+    place.compares(&["--allow", "missing"], 1, &["1_1.npy", "6 of 6 raw values"]);
+    fs::remove_file(place.path("new/1_1.npy")).unwrap();
+    place.compares(&["--allow", "missing"], 0, &["4 pictures, 3 the same, 1 missing"]);
+}
+
 #[test]
 fn pixels_that_differ_are_no_less_different_for_a_missing_raw_map() {
     let place = Place::new();
