@@ -100,9 +100,8 @@ fn drawn(manifest: &Manifest) -> Vec<&Drawn> {
     manifest.consensus.iter().flat_map(|both| [&both.mean, &both.std]).collect()
 }
 
-/// What a folder's manifest says of one file in it, and of its image and fold.
-fn manifest_of(folder: &Path, name: &str) -> Option<Manifest> {
-    let mut manifest = Manifest::read(folder).ok()??;
+/// What a manifest says of one file, and of its image and fold.
+fn entries_of(mut manifest: Manifest, name: &str) -> Option<Manifest> {
     manifest.pictures.retain(|picture| picture.file == name);
     manifest.consensus.retain(|both| both.mean.file == name || both.std.file == name);
     let picture = manifest.pictures.first_mut().map(|picture| &mut picture.image);
@@ -124,7 +123,12 @@ impl Side {
         let mut side = Side { files: own, ..Side::default() };
         let folder = path.parent().unwrap_or(Path::new(""));
         let own_name = path.file_name().unwrap_or_default().to_string_lossy();
-        let Some(manifest) = manifest_of(folder, &own_name) else { return side };
+        let manifest = Manifest::read(folder).unwrap_or_else(|error| {
+            side.damage = Some(error.to_string());
+            None
+        });
+        let own = manifest.and_then(|manifest| entries_of(manifest, &own_name));
+        let Some(manifest) = own else { return side };
         if !manifest.pictures.is_empty() {
             side.places.insert(name.to_owned(), 0);
         }

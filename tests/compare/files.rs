@@ -66,3 +66,18 @@ fn two_files_are_compared_by_their_entries() {
     files("golden/1_2.png", "new/2_1.png", &[]).code(0);
     files("golden/1_2.png", "new/1_2.png", &[]).code(1).stdout(contains("layer 2 was relu2"));
 }
+
+#[test]
+fn a_damaged_manifest_beside_one_of_two_files_fails() {
+    for side in ["golden", "new"] {
+        let place = Place::new();
+        let files = ["compare", "golden/1_1.png", "new/1_1.png"];
+        for side in ["golden", "new"] {
+            place.manifest(side, |_| {});
+        }
+        place.actviz(&files).assert().code(0);
+        fs::write(place.path(side).join("manifest.json"), "{").unwrap();
+        let said = place.actviz(&files).assert().code(1);
+        said.stdout(contains(format!("manifest  {}:", side.to_uppercase())));
+    }
+}
