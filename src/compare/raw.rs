@@ -16,9 +16,11 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// What was measured of two raw maps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct RawMeasured {
-    /// The largest |new - golden|; values that are no numbers are left out.
+    /// The largest |new - golden|; values that are no numbers are left out. The largest
+    /// number of 64 bits, 1.797...e308, stands for all that is larger.
     pub largest: f64,
-    /// The same as a share of the largest |golden|.
+    /// The same as a share of the largest |golden|, or itself if that is 0; it ends at the
+    /// same number.
     pub relative: f64,
     /// How many values are beyond the tolerances.
     pub beyond: usize,
@@ -151,13 +153,15 @@ fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasu
         } else if golden.is_finite() && new.is_finite() {
             let difference = (new - golden).abs();
             scale = scale.max(golden.abs());
-            found.largest = found.largest.max(difference);
+            found.largest = found.largest.max(difference.min(f64::MAX));
             found.beyond += usize::from(difference > atol + rtol * golden.abs());
         } else {
             found.beyond += 1;
         }
     }
-    found.relative = if scale > 0.0 { found.largest / scale } else { found.largest };
+    let share = if scale > 0.0 { found.largest / scale } else { found.largest };
+    // JSON has no infinity.
+    found.relative = share.min(f64::MAX);
     let (beyond, values) = (found.beyond, found.values);
     found.reason = match found.largest {
         _ if beyond == 0 => None,
@@ -165,10 +169,13 @@ fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasu
         0.0 => Some(format!(
             "{beyond} of {values} raw values are NaN or infinite on one side, and other on the other"
         )),
-        largest => Some(format!(
-            "{beyond} of {values} raw values are beyond rtol {rtol}, atol {atol}; the largest \
-             difference is {largest:.3e}"
-        )),
+        largest => {
+            let more = if largest == f64::MAX { " or more" } else { "" };
+            Some(format!(
+                "{beyond} of {values} raw values are beyond rtol {rtol}, atol {atol}; the largest \
+                 difference is {largest:.3e}{more}"
+            ))
+        }
     };
     found
 }

@@ -119,6 +119,28 @@ fn a_difference_without_a_size_is_told_without_one() {
 }
 
 #[test]
+fn differences_beyond_all_numbers_are_numbers_in_json() {
+    let place = Place::new();
+    for (golden, new) in [(1.7e308, -1.7e308), (5e-324, 1e300)] {
+        for (side, value) in [("golden", golden), ("new", new)] {
+            let value: f64 = value;
+            let file = place.path(side).join("1_1.npy");
+            fs::write(file, npy("<f8", "(1,)", &value.to_le_bytes())).unwrap();
+        }
+        let json = place.actviz(&["compare", "golden", "new", "--json"]).output().unwrap().stdout;
+        let document: Value = serde_json::from_slice(&json).unwrap();
+        for field in ["largest", "relative"] {
+            assert!(document["pictures"][0]["raw"][field].is_f64(), "{document}");
+        }
+        assert!(document["divergence"][0]["growth"][0]["raw"].is_f64(), "{document}");
+    }
+    let (golden, new) = (1.7e308f64.to_le_bytes(), (-1.7e308f64).to_le_bytes());
+    fs::write(place.path("golden/1_1.npy"), npy("<f8", "(1,)", &golden)).unwrap();
+    fs::write(place.path("new/1_1.npy"), npy("<f8", "(1,)", &new)).unwrap();
+    place.compares(&[], 1, &["the largest difference is 1.798e308 or more"]);
+}
+
+#[test]
 fn the_page_s_filter_names_the_layers() {
     let place = Place::new();
     for side in ["golden", "new"] {
