@@ -13,6 +13,9 @@ use crate::output;
 /// 2^53: integers from here on are not all different as f64.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
+/// The types that are read, without their order of bytes.
+const READ: [&str; 11] = ["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "b1"];
+
 /// What was measured of two raw maps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct RawMeasured {
@@ -61,6 +64,9 @@ fn failed(reason: String) -> RawMeasured {
 pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
     let bytes = output::read_file(path).map_err(|error| error.to_string())?;
     let header = Header::of(&bytes).ok_or("it is no .npy file")?;
+    if !READ.contains(&header.number()) {
+        return Err(header.is_not_read());
+    }
     // Before anybody makes room for what a header only claims.
     if header.data_length() != Some(header.there) {
         return Err(format!(
@@ -85,12 +91,7 @@ pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
         "i8" => ArrayD::<i64>::read_npy(&bytes[..]).map(|values| values.mapv(|v| v as f64)),
         "u8" => ArrayD::<u64>::read_npy(&bytes[..]).map(|values| values.mapv(|v| v as f64)),
         "b1" => ArrayD::<bool>::read_npy(&bytes[..]).map(|values| values.mapv(f64::from)),
-        _ => {
-            return Err(format!(
-                "its type is {}: floats of 32 and 64 bits and integers of 8 to 64 are read",
-                header.kind
-            ));
-        }
+        _ => return Err(header.is_not_read()),
     };
     let values = values.map_err(|error| error.to_string())?;
     let is_whole = |value: &f64| value.abs() < EXACT;
@@ -104,7 +105,7 @@ pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
 
 /// What a NumPy file says of itself (numpy.lib.format).
 struct Header<'a> {
-    /// Its type, such as `<f4`.
+    /// Its type, such as `<f4`, or the list of a structured one.
     kind: &'a str,
     shape: Vec<usize>,
     /// How many bytes come after the header.
@@ -124,11 +125,18 @@ impl Header<'_> {
         let (words, data) = rest.split_at_checked(length)?;
         let words = std::str::from_utf8(words).ok()?;
         let after = |name: &str| Some(words.split_once(name)?.1.trim_start());
-        let kind = after("'descr':")?.strip_prefix('\'')?.split('\'').next()?;
+        let kind = first_value(after("'descr':")?)?;
         let shape = after("'shape':")?.strip_prefix('(')?.split(')').next()?;
         let sides = shape.split(',').map(str::trim).filter(|side| !side.is_empty());
         let shape = sides.map(|side| side.parse().ok()).collect::<Option<_>>()?;
         Some(Header { kind, shape, there: data.len() })
+    }
+
+    fn is_not_read(&self) -> String {
+        format!(
+            "its type is {}: floats of 32 and 64 bits and integers of 8 to 64 are read",
+            self.kind
+        )
     }
 
     /// The type without its order of bytes.
@@ -141,6 +149,32 @@ impl Header<'_> {
         let mut sides = self.shape.iter();
         sides.try_fold(digits.parse().ok()?, |length: usize, side| length.checked_mul(*side))
     }
+}
+
+/// The text or the list that a Python literal begins with: a text without its quotes.
+fn first_value(words: &str) -> Option<&str> {
+    if let Some(text) = words.strip_prefix('\'') {
+        return text.split('\'').next();
+    }
+    let (mut depth, mut quote) = (0usize, None);
+    for (place, character) in words.char_indices() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '[' | '(' | '{') => depth += 1,
+            (None, ']' | ')' | '}') => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return words.get(..=place);
+                }
+            }
+            // A list comes first, or there is none.
+            (None, _) if depth == 0 => return None,
+            (None, _) => {}
+        }
+    }
+    None
 }
 
 fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasured {

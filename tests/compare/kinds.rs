@@ -53,7 +53,12 @@ fn pictures_in_capital_letters_are_pictures() {
 
 /// A `.npy` file of this type and shape.
 fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let words = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    npy_of(&format!("'{kind}'"), shape, data)
+}
+
+/// The same, with its type as Python writes it.
+fn npy_of(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let words = format!("{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}\n");
     let length = (words.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\x00", &length[..], words.as_bytes(), data].concat()
 }
@@ -138,6 +143,24 @@ fn differences_beyond_all_numbers_are_numbers_in_json() {
     fs::write(place.path("golden/1_1.npy"), npy("<f8", "(1,)", &golden)).unwrap();
     fs::write(place.path("new/1_1.npy"), npy("<f8", "(1,)", &new)).unwrap();
     place.compares(&[], 1, &["the largest difference is 1.798e308 or more"]);
+}
+
+#[test]
+fn raw_maps_of_types_that_are_no_numbers_are_named_by_their_type() {
+    let place = Place::new();
+    for (kind, name) in [
+        ("'<U5'", "<U5"),
+        ("'<M8[ns]'", "<M8[ns]"),
+        ("'|O'", "|O"),
+        ("'|V7'", "|V7"),
+        ("[('a', '<f4'), ('b', '|S3', (2,))]", "[('a', '<f4'), ('b', '|S3', (2,))]"),
+    ] {
+        for side in ["golden", "new"] {
+            let bytes = npy_of(kind, "(2,)", &[0; 40]);
+            fs::write(place.path(side).join("1_1.npy"), bytes).unwrap();
+        }
+        place.compares(&[], 1, &[&format!("cannot be read: its type is {name}: floats of")]);
+    }
 }
 
 #[test]
