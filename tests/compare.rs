@@ -349,6 +349,10 @@ fn the_first_layer_that_differs_is_named_for_every_fold() {
     assert_eq!(document["divergence"][1]["first"], 1);
     assert_eq!(document["pictures"].as_array().unwrap().len(), 4);
     assert_eq!(document["pictures"][1]["measured"]["at"], json!([5, 7]));
+    fs::remove_file(place.path("new/1_1.png")).unwrap();
+    let text = "fold 1 begins to differ at layer 2 (relu2), or before: not all of layer 1 was \
+                compared: RMSE 1.29";
+    place.compares(&["--allow", "missing"], 1, &[text]);
 }
 
 #[test]

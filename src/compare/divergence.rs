@@ -17,6 +17,9 @@ pub struct Divergence {
     pub first: usize,
     /// Its name, if a manifest says.
     pub layer: Option<String>,
+    /// Earlier layers of which a picture or a raw map was not compared: it may begin there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<usize>,
     /// That layer and all later ones, in order.
     pub growth: Vec<Step>,
 }
@@ -62,6 +65,11 @@ fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Dive
     let raw = |picture: &Compared| {
         picture.raw.as_ref().map(|raw| raw.relative).filter(|relative| *relative > 0.0)
     };
+    let was_compared = |picture: &&Compared| {
+        use Outcome::{Different, Same, Size, Within};
+        matches!(picture.outcome, Same | Within | Different | Size)
+    };
+    let earlier = layers.range(..first).filter(|(_, all)| !all.iter().all(was_compared));
     let growth = layers
         .range(first..)
         .map(|(&b, pictures)| Step {
@@ -70,7 +78,7 @@ fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Dive
             raw: largest(pictures, raw),
         })
         .collect();
-    Some(Divergence { fold, first, layer, growth })
+    Some(Divergence { fold, first, layer, unknown: earlier.map(|(b, _)| *b).collect(), growth })
 }
 
 #[cfg(test)]
@@ -107,5 +115,19 @@ mod tests {
         assert_eq!(found[0].layer.as_deref(), Some("relu2"));
         let growth: Vec<_> = found[0].growth.iter().map(|step| (step.b, step.rmse)).collect();
         assert_eq!(growth, [(2, Some(0.5)), (3, Some(4.0))]);
+        assert!(found[0].unknown.is_empty());
+    }
+
+    #[test]
+    fn earlier_layers_that_were_not_compared_are_not_called_the_same() {
+        use Outcome::{Empty, Extra, Missing, Unreadable};
+        let mut pictures: Vec<Compared> =
+            (1..=7).map(|b| picture(1, b, if b < 6 { 0.0 } else { 2.0 })).collect();
+        for (place, outcome) in [(0, Missing), (2, Unreadable), (3, Empty), (4, Extra), (6, Empty)]
+        {
+            pictures[place].outcome = outcome;
+        }
+        let found = find(&pictures);
+        assert_eq!((found[0].first, &found[0].unknown[..]), (6, &[1, 3, 4, 5][..]));
     }
 }

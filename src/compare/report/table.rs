@@ -42,8 +42,13 @@ pub fn divergence(fold: &Divergence) -> String {
         (Some(first), Some(last)) => format!("; raw values by {first:.1e} to {last:.1e}"),
         _ => String::new(),
     };
+    let unknown: Vec<String> = fold.unknown.iter().map(ToString::to_string).collect();
+    let unknown = match unknown.len() {
+        0 => String::new(),
+        _ => format!(", or before: not all of layer {} was compared", unknown.join(", ")),
+    };
     format!(
-        "fold {} begins to differ at layer {}{name}: RMSE {}{raw}",
+        "fold {} begins to differ at layer {}{name}{unknown}: RMSE {}{raw}",
         fold.fold,
         fold.first,
         growth.join(", ")
