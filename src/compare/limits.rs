@@ -146,17 +146,14 @@ impl Limits {
     /// The limits that do not hold, in words.
     pub fn broken_by(&self, found: &Measured) -> Vec<String> {
         let mut broken = Vec::new();
-        let percent = |share: f64| format!("{} %", (share * 1e4).round() / 1e2);
         if let Some(share) = self.share()
             && found.ratio > share
         {
             let by = self.max_abs.map_or(String::new(), |most| format!(" by more than {most}"));
+            let (ratio, share) = percents(found.ratio, share);
             broken.push(format!(
-                "{} of {} pixels differ{by} ({}, limit {})",
-                found.differing,
-                found.pixels,
-                percent(found.ratio),
-                percent(share)
+                "{} of {} pixels differ{by} ({ratio}, limit {share})",
+                found.differing, found.pixels
             ));
         }
         if let Some(most) = self.hard_max
@@ -183,6 +180,16 @@ impl Limits {
     }
 }
 
+/// A share and its limit with as many digits as tell them apart.
+fn percents(share: f64, limit: f64) -> (String, String) {
+    let percent = |share: f64, digits: usize| {
+        let text = format!("{:.digits$}", 100.0 * share);
+        format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+    };
+    let both = |digits| (percent(share, digits), percent(limit, digits));
+    (2..20).map(both).find(|(share, limit)| share != limit).unwrap_or(both(20))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +210,18 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_may_differ() {
         assert_eq!(Limits::default().broken_by(&found()).len(), 1);
+    }
+
+    #[test]
+    fn a_share_is_never_told_as_its_limit() {
+        let told = |share, limit| {
+            let (share, limit) = percents(share, limit);
+            format!("{share}, {limit}")
+        };
+        assert_eq!(told(1.0 / 144e6, 0.0), "0.000001 %, 0 %");
+        assert_eq!(told(0.10001, 0.1), "10.001 %, 10 %");
+        assert_eq!(told(1.0, 0.0), "100 %, 0 %");
+        assert_eq!(told(0.003125, 0.0), "0.31 %, 0 %");
     }
 
     #[test]

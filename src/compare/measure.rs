@@ -136,8 +136,8 @@ fn by_words<const CHANNELS: usize>(golden: &[u16], new: &[u16]) -> (Vec<u8>, f64
     (differences, squares, CHANNELS)
 }
 
-/// The window that holds the most differing pixels, by a table of sums over all
-/// rectangles that begin in the corner.
+/// The window that holds the most differing pixels. It slides down, and with it how many of
+/// each column's pixels in it differ: so a large picture needs no table of its own size.
 fn densest(
     differences: &[u8],
     (width, height): (usize, usize),
@@ -149,24 +149,28 @@ fn densest(
     if !differences.iter().any(|difference| *difference > tolerance) {
         return best;
     }
-    let columns = width + 1;
-    let mut sums = vec![0usize; columns * (height + 1)];
+    let row = |y: usize| differences.iter().skip(y * width).take(width);
+    let mut columns = vec![0usize; width];
     for y in 0..height {
-        let mut row = 0;
-        for x in 0..width {
-            row += usize::from(differences[y * width + x] > tolerance);
-            sums[(y + 1) * columns + x + 1] = sums[y * columns + x + 1] + row;
+        for (column, difference) in columns.iter_mut().zip(row(y)) {
+            *column += usize::from(*difference > tolerance);
         }
-    }
-    for y in down..=height {
-        for x in across..=width {
-            let (top, left) = (y - down, x - across);
-            let inside = sums[y * columns + x] + sums[top * columns + left]
-                - sums[top * columns + x]
-                - sums[y * columns + left];
+        if y >= down {
+            for (column, difference) in columns.iter_mut().zip(row(y - down)) {
+                *column -= usize::from(*difference > tolerance);
+            }
+        }
+        if y + 1 < down {
+            continue;
+        }
+        let top = y + 1 - down;
+        let mut inside: usize = columns.iter().take(across).sum();
+        for left in 0..=width - across {
             if inside > best.differing {
                 best = Densest { differing: inside, at: [left, top], side };
             }
+            inside += columns.get(left + across).unwrap_or(&0);
+            inside -= columns[left];
         }
     }
     best
@@ -297,6 +301,30 @@ mod tests {
         let found = measure(&picture(20, 20, &[]), &picture(20, 20, &spots), &limits);
         let densest = found.expect("one size").densest;
         assert_eq!((densest.differing, densest.at), (3, [10, 11]));
+    }
+
+    #[test]
+    fn the_densest_window_is_the_first_of_all_that_there_are() {
+        let (width, height) = (13, 9);
+        let differences: Vec<u8> =
+            (0..width * height).map(|place| (place * place * 7 % 31) as u8).collect();
+        for side in [1, 2, 3, 8, 9, 12, 13, 40] {
+            for tolerance in [0, 11, 28, 30] {
+                let (across, down) = (side.min(width), side.min(height));
+                let mut best = Densest { differing: 0, at: [0, 0], side };
+                for (top, left) in
+                    (0..=height - down).flat_map(|y| (0..=width - across).map(move |x| (y, x)))
+                {
+                    let rows = (top..top + down).map(|y| y * width + left);
+                    let inside = rows.flat_map(|from| &differences[from..from + across]);
+                    let differing = inside.filter(|difference| **difference > tolerance).count();
+                    if differing > best.differing {
+                        best = Densest { differing, at: [left, top], side };
+                    }
+                }
+                assert_eq!(densest(&differences, (width, height), side, tolerance), best);
+            }
+        }
     }
 
     #[test]

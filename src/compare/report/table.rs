@@ -89,9 +89,30 @@ fn table(failures: &[&Compared]) -> Table {
             cell(picture.layer.as_ref().map(line)),
             cell(measured.map(|m| m.largest.to_string())),
             cell(measured.map(|m| format!("{:.2}", m.rmse))),
-            cell(measured.map(|m| format!("{:.2} %", 100.0 * m.ratio))),
+            cell(measured.map(|m| share(m.ratio))),
             line(picture.reasons.join("; ")),
         ]);
     }
     table
+}
+
+/// What differs is never 0 %.
+fn share(ratio: f64) -> String {
+    match 100.0 * ratio {
+        percent if percent > 0.0 && percent < 0.005 => "< 0.01 %".to_owned(),
+        percent => format!("{percent:.2} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tiny_share_is_not_told_as_none() {
+        assert_eq!(
+            [0.0, 1e-9, 0.0001, 1.0].map(share),
+            ["0.00 %", "< 0.01 %", "0.01 %", "100.00 %"]
+        );
+    }
 }
