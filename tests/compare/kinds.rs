@@ -31,6 +31,16 @@ fn what_is_no_file_is_unreadable_at_once() {
     place.actviz(&file).assert().code(1);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_summary_is_not_written_into_a_pipe_that_nobody_reads() {
+    let place = Place::new();
+    pipe(&place.path("summary"));
+    let mut compare = place.actviz(&["compare", "golden", "new", "--github"]);
+    let said = compare.env("GITHUB_STEP_SUMMARY", place.path("summary")).assert().code(2);
+    said.stderr(contains("it is a pipe: a summary is added to a regular file"));
+}
+
 #[test]
 fn pictures_in_capital_letters_are_pictures() {
     let place = Place::new();

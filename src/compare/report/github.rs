@@ -1,6 +1,5 @@
 //! For GitHub: annotations, and a table in the job's summary.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -14,6 +13,9 @@ const ANNOTATIONS: usize = 10;
 /// A step's summary is dropped whole when it is larger, in bytes (docs.github.com, job
 /// summaries).
 const LARGEST: usize = 1024 * 1024;
+
+/// What is said where it is cut.
+const CUT: &str = "\n\nThe rest is cut: a summary has a limit of 1 MiB.\n";
 
 /// Prints the annotations.
 ///
@@ -50,33 +52,46 @@ fn escaped(text: &str) -> String {
 /// # Errors
 /// If the file cannot be written.
 pub fn summarise(report: &Report, file: &Path) -> io::Result<()> {
+    if is_pipe(file) {
+        return Err(io::Error::other("it is a pipe: a summary is added to a regular file"));
+    }
     let mut summary = std::fs::File::options().create(true).append(true).open(file)?;
     let used = summary.metadata()?.len() as usize;
     summary.write_all(markdown(report, LARGEST.saturating_sub(used)).as_bytes())
 }
 
+/// Opening a pipe waits for somebody to read it.
+#[cfg(unix)]
+fn is_pipe(file: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(file).is_ok_and(|found| found.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &Path) -> bool {
+    false
+}
+
 /// The report as Markdown of at most `most` bytes.
 fn markdown(report: &Report, most: usize) -> String {
-    let mut text = format!("### actviz compare\n\n{}\n\n", table::summary(report));
-    for note in &report.notes {
-        let _ = writeln!(text, "* {}: {}", note.about, plain(&note.text));
-    }
-    for fold in &report.divergence {
-        let _ = writeln!(text, "* {}", plain(&table::divergence(fold)));
-    }
+    let head = format!("### actviz compare\n\n{}\n\n", table::summary(report));
+    let notes =
+        report.notes.iter().map(|note| format!("* {}: {}\n", note.about, plain(&note.text)));
+    let folds =
+        report.divergence.iter().map(|fold| format!("* {}\n", plain(&table::divergence(fold))));
     let failures = report.failures();
-    if !failures.is_empty() {
-        text.push_str("\n| picture | layer | why |\n| --- | --- | --- |\n");
-    }
-    let cut = "\n\nThe rest is cut: a summary has a limit of 1 MiB.\n";
-    for picture in failures {
-        let row = row(picture);
-        if text.len() + row.len() + cut.len() > most {
-            text.push_str(cut);
+    let header = "\n| picture | layer | why |\n| --- | --- | --- |\n".to_owned();
+    let header = (!failures.is_empty()).then_some(header);
+    let rows = failures.into_iter().map(row);
+    let mut text = String::new();
+    for part in std::iter::once(head).chain(notes).chain(folds).chain(header).chain(rows) {
+        if text.len() + part.len() + CUT.len() > most {
+            text.push_str(CUT);
             break;
         }
-        text.push_str(&row);
+        text.push_str(&part);
     }
+    // Not even that.
     if text.len() > most { String::new() } else { text }
 }
 
@@ -108,7 +123,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{Outcome, Profile};
+    use crate::compare::{Note, Outcome, Profile};
 
     fn report(failures: usize) -> Report {
         let picture = |number: usize| Compared {
@@ -158,5 +173,18 @@ mod tests {
         let cut = markdown(&report(100), 2000);
         assert!(cut.len() <= 2000 && cut.contains("The rest is cut"));
         assert_eq!(markdown(&report(100), 10), "");
+    }
+
+    #[test]
+    fn notes_that_are_too_long_are_cut_too() {
+        let about = || "options".to_owned();
+        let mut report = report(3);
+        for length in [30, 3000] {
+            report.notes.push(Note { about: about(), text: "x".repeat(length), fails: false });
+        }
+        let cut = markdown(&report, 1000);
+        assert!(cut.len() <= 1000 && cut.contains("DIFFERENT") && cut.contains("The rest is cut"));
+        assert!(cut.contains(&"x".repeat(30)) && !cut.contains(&"x".repeat(31)));
+        assert_eq!(markdown(&report, CUT.len()), CUT);
     }
 }
