@@ -105,10 +105,15 @@ impl Talk {
         Talk { verbosity, bar: ProgressBar::hidden(), lines: Mutex::new(None) }
     }
 
+    /// Whether nothing but errors is to be said.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
     /// Begins to count up to `total`: with a bar on a terminal, elsewhere with a line a
     /// minute.
     pub fn start(&self, total: u64, unit: &str) {
-        if self.verbosity == Verbosity::Quiet {
+        if self.is_quiet() {
             return;
         }
         self.bar.set_length(total);

@@ -198,6 +198,19 @@ fn json_stays_json_with_annotations_for_github() {
 }
 
 #[test]
+fn a_quiet_comparison_prints_only_what_was_asked_for() {
+    let place = Place::new();
+    place.picture("new/1_1.png", brighter(9));
+    let quiet = |flags: &[&str]| {
+        let said = place.actviz(&["compare", "-q", "golden", "new"]).args(flags).assert().code(1);
+        String::from_utf8(said.get_output().stdout.clone()).unwrap()
+    };
+    assert_eq!(quiet(&[]), "");
+    assert!(quiet(&["--json"]).starts_with('{'));
+    assert!(quiet(&["--github"]).starts_with("::error"));
+}
+
+#[test]
 fn missing_extra_unreadable_empty_and_resized_pictures_fail_unless_allowed() {
     let place = Place::new();
     fs::remove_file(place.path("new/1_1.png")).unwrap();

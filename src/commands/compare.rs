@@ -38,7 +38,7 @@ pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Resu
     }
     if args.json {
         print_json(out, &found)?;
-    } else {
+    } else if !talk.is_quiet() {
         table::print(&found, out)?;
     }
     if args.github {
