@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::compare::report::targets::resolved;
 use crate::compare::{self, report};
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
@@ -34,13 +35,14 @@ pub struct Acceptance {
 ///
 /// # Errors
 /// [`Error::Usage`] for a picture that NEW has not or that cannot be read, a NEW without
-/// pictures, a linked folder in GOLDEN; [`Error::Json`] for a damaged manifest.
+/// pictures, a linked folder in GOLDEN, a side that lies in the other; [`Error::Json`] for a damaged manifest.
 pub fn plan(
     golden: &Path,
     new: &Path,
     pictures: &[String],
     prune: bool,
 ) -> Result<Acceptance, Error> {
+    check_apart(golden, new)?;
     let is_ours = |name: &String| compare::is_picture(name) || compare::is_raw(name);
     let there: BTreeSet<String> = files(new)?.into_iter().filter(is_ours).collect();
     if let Some(name) = pictures.iter().find(|name| !there.contains(*name)) {
@@ -84,6 +86,22 @@ pub fn plan(
     let manifest = entries::after(ours.clone(), theirs, &change);
     acceptance.manifest = manifest.filter(|manifest| Some(manifest) != ours.as_ref());
     Ok(acceptance)
+}
+
+/// Of two folders, one in the other, each picture of the inner one is one of the outer one's,
+/// too: it would be copied into itself, or pruned.
+fn check_apart(golden: &Path, new: &Path) -> Result<(), Error> {
+    let (real_golden, real_new) = (resolved(golden), resolved(new));
+    let how = match (real_new.starts_with(&real_golden), real_golden.starts_with(&real_new)) {
+        (true, true) => "are the same folder",
+        (true, false) => "lie in each other: NEW is in GOLDEN",
+        (false, true) => "lie in each other: GOLDEN is in NEW",
+        (false, false) => return Ok(()),
+    };
+    Err(Error::usage_hint(
+        format!("{} and {} {how}", golden.display(), new.display()),
+        "give two folders that lie beside each other",
+    ))
 }
 
 /// Whether a file is one of these pictures or a raw map of theirs.

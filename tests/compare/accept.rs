@@ -265,3 +265,21 @@ fn pruned_pictures_leave_no_entry_whoever_has_a_manifest() {
     assert_eq!(left, ["1_2.png", "2_1.png"]);
     assert!(manifest.get("sheets").is_none() && manifest.get("consensus").is_none());
 }
+
+#[test]
+fn a_side_that_lies_in_the_other_is_refused() {
+    let place = Place::new();
+    place.picture("golden/new/1_1.png", brighter(9));
+    for (golden, new) in [
+        ("golden", "golden/new"),
+        ("golden/new", "golden"),
+        ("golden", "golden"),
+        ("golden/inside/none", "golden"),
+        ("golden", "new/../golden/new"),
+    ] {
+        let said = place.actviz(&["accept", golden, new, "--prune"]).assert().code(2).stdout("");
+        said.stderr(contains("folder").and(contains("hint")));
+    }
+    assert!(place.path("golden/new/1_1.png").exists() && place.path("golden/1_1.png").exists());
+    assert!(!place.path("golden/inside").exists());
+}

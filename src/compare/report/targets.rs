@@ -146,7 +146,7 @@ fn in_real_folder(file: &Path) -> PathBuf {
 
 /// Where a path leads that need not exist: its nearest ancestor that does, resolved, and
 /// the rest.
-fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = |ancestor: &Path| Some((ancestor.canonicalize().ok()?, ancestor.to_owned()));
     let Some((mut real, ancestor)) = absolute.ancestors().find_map(real) else { return absolute };
