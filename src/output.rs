@@ -168,7 +168,7 @@ impl Folder {
         let fail = |error| Error::io("write", &target)(error);
         fs::create_dir_all(parent).map_err(fail)?;
         let mut file = unfinished(parent, &unfinished_prefix(self.shard)).map_err(fail)?;
-        file.write_all(bytes).map_err(fail)?;
+        file.as_file_mut().write_all(bytes).map_err(fail)?;
         file.persist(&target).map_err(|error| fail(error.error))?;
         self.written.store(true, Ordering::Relaxed);
         Ok(())
@@ -252,19 +252,77 @@ impl Drop for Folder {
     }
 }
 
-/// Writes one file outside of a run: whole, or not at all. Makes its folder if need be.
+/// Writes one file outside of a run: whole, or not at all. Makes its folder if need be. A
+/// device and a pipe that someone reads are written to, and stay what they are.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; [`Error::Usage`] if something is there that is no place for a file.
 pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let fail = |error| Error::io("write", target)(error);
+    if let Ok(there) = fs::metadata(target)
+        && (!there.is_file() || is_a_stream(target))
+    {
+        let mut stream = stream(target, there.file_type())?;
+        return stream.write_all(bytes).map_err(fail);
+    }
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    let fail = |error| Error::io("write", target)(error);
     fs::create_dir_all(parent).map_err(fail)?;
     let mut file = unfinished(parent, UNFINISHED).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    file.as_file_mut().write_all(bytes).map_err(fail)?;
     file.persist(target).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// Whether it is a link of the system's to what a process has open, as /dev/stdout is.
+fn is_a_stream(target: &Path) -> bool {
+    let parent = target.parent().and_then(|parent| parent.canonicalize().ok());
+    let of_the_system =
+        |folder: PathBuf| folder == Path::new("/dev") || folder.starts_with("/proc");
+    target.is_symlink() && parent.is_some_and(of_the_system)
+}
+
+/// Opens what is no file, if it can be written to as it is.
+fn stream(target: &Path, kind: fs::FileType) -> Result<fs::File, Error> {
+    let refuse = |what: &str, hint: &str| {
+        Err(Error::usage_hint(format!("{} {what}", target.display()), hint))
+    };
+    if kind.is_dir() {
+        return refuse("is a folder", "give the name of a file in it");
+    }
+    if kind.is_file() {
+        return refuse("leads to a file", "give that file's own name");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_char_device() {
+            let device = fs::OpenOptions::new().write(true).open(target);
+            return device.map_err(Error::io("write", target));
+        }
+        if kind.is_fifo() {
+            return match open_pipe(target) {
+                Ok(pipe) => Ok(pipe),
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) =>
+                {
+                    refuse("is a pipe that nobody reads", "start its reader first, or give a file")
+                }
+                Err(error) => Err(Error::io("write", target)(error)),
+            };
+        }
+    }
+    refuse("is no file, and no pipe or device that takes text", "give the name of a file")
+}
+
+/// Opens a pipe without waiting for a reader; what is then written waits for it.
+#[cfg(unix)]
+fn open_pipe(target: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let pipe = fs::OpenOptions::new().write(true).custom_flags(at_once).open(target)?;
+    rustix::io::ioctl_fionbio(&pipe, false)?;
+    Ok(pipe)
 }
 
 /// Reads what must be a file. A named pipe would be waited for without end.
@@ -334,7 +392,12 @@ pub(crate) fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFil
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(|error| {
+        // The file that was to be written is named, not the one on the way there.
+        let text = error.to_string();
+        let cause = text.split(" at path ").next().unwrap_or(&text);
+        io::Error::new(error.kind(), cause.to_owned())
+    })
 }
 
 /// What a killed run left half-written.

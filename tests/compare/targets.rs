@@ -160,3 +160,42 @@ fn a_list_from_elsewhere_removes_nothing_of_others() {
     place.compares(&["--diff-dir", "diff"], 1, &[]);
     assert!(place.path("outside.png").exists() && place.path("diff/3_3.png").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_is_read_gets_the_report_and_stays_a_pipe() {
+    use std::os::unix::fs::FileTypeExt;
+    let place = different();
+    for flag in ["--junit", "--html"] {
+        let path = place.path(&format!("pipe{flag}"));
+        pipe(&path);
+        let is_pipe = || fs::symlink_metadata(&path).unwrap().file_type().is_fifo();
+        let compare = || place.actviz(&["compare", "golden", "new", flag]).arg(&path).assert();
+        compare().code(2).stderr(contains("nobody reads").and(contains("hint")));
+        assert!(is_pipe());
+        let from = path.clone();
+        let reader = std::thread::spawn(move || fs::read_to_string(from).unwrap());
+        // The reader has it open soon.
+        let said = (0..100).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let said = place.actviz(&["compare", "golden", "new", flag]).arg(&path).output();
+            said.ok().filter(|said| said.status.code() == Some(1))
+        });
+        assert!(said.is_some() && is_pipe());
+        assert!(reader.join().unwrap().contains("actviz compare"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_that_cannot_be_written_is_told_by_its_own_name() {
+    let place = different();
+    fs::create_dir(place.path("folder")).unwrap();
+    for flag in ["--junit", "--html"] {
+        let said = place.actviz(&["compare", "golden", "new", flag, "folder"]).assert().code(2);
+        said.stderr(contains("folder is a folder").and(contains(".actviz-tmp").not()));
+        // A folder that nobody can make a file in.
+        let said = place.actviz(&["compare", "golden", "new", flag, "/proc/self/x.html"]).assert();
+        said.code(2).stderr(contains("/proc/self/x.html").and(contains(".actviz-tmp").not()));
+    }
+}
