@@ -197,3 +197,14 @@ fn images_are_checked_before_anything_runs() {
     render(&["x.png", "--std", "0"], "--std");
     assert!(!place.path().join("actviz-out").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn show_does_not_wait_for_a_pipe() {
+    let place = folder();
+    let pipe = place.path().join("x.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let mut command = actviz();
+    command.timeout(std::time::Duration::from_secs(60)).arg("show").arg(&pipe);
+    command.assert().code(2).stderr(contains("x.png").and(contains("pipe")));
+}

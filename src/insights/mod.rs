@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreement;
 use crate::error::Error;
 use crate::manifest;
+use crate::output;
 
 pub use measure::{Measure, measure};
 use structure::Reach;
@@ -183,13 +184,13 @@ impl Document {
     /// [`Error::Json`] if it is none of ours, [`Error::Io`] if it cannot be read.
     pub fn read(folder: &Path) -> Result<Option<Document>, Error> {
         let file = folder.join(FILE_NAME);
-        let text = match std::fs::read_to_string(&file) {
+        let text = match output::read_file(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", &file)(error)),
         };
         let bad = |problem: String| Error::Json { file: file.clone(), problem };
-        let document: Document = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        let document: Document = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
         if document.schema != SCHEMA {
             return Err(bad(format!("schema {} is not {SCHEMA}", document.schema)));
         }
