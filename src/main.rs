@@ -36,6 +36,13 @@ fn fail(error: &anyhow::Error, verbose: bool) -> u8 {
     if error.downcast_ref().is_some_and(closed) {
         return commands::EXIT_DONE;
     }
+    // All that is written to a file names it.
+    let full = |e: &&std::io::Error| e.kind() == ErrorKind::StorageFull;
+    if error.downcast_ref().filter(full).is_some() {
+        let hint = "make room where its output goes, and run the same command again";
+        talk::error(&anyhow::anyhow!("stdout: no space left"), Some(hint));
+        return error::EXIT_TRY_AGAIN;
+    }
     let known = error.downcast_ref::<Error>();
     talk::error(error, known.and_then(Error::hint).as_deref());
     if verbose && let Some(detail) = known.and_then(Error::detail) {

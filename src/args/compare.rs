@@ -17,7 +17,8 @@ Examples:
   actviz compare golden/1_3.png out/1_3.png        two files
   actviz compare golden/ out/ --junit report.xml --html report.html --github
 
-Exit codes: 0 the same; 1 different; 2 nothing could be compared, or wrong usage.
+Exit codes: 0 the same; 1 different; 2 nothing could be compared, or wrong usage;
+75 no room for what is written.
 docs/compare.md explains the limits and the profiles.")]
 pub struct CompareArgs {
     /// The pictures as they should be: a folder, or one file

@@ -161,6 +161,38 @@ fn a_list_from_elsewhere_removes_nothing_of_others() {
     assert!(place.path("outside.png").exists() && place.path("diff/3_3.png").exists());
 }
 
+/// A device of the place's own that is always full; none where nobody may make one.
+#[cfg(target_os = "linux")]
+fn full_device(place: &Place) -> Option<PathBuf> {
+    let path = place.path("full");
+    let made = std::process::Command::new("mknod").arg(&path).args(["c", "1", "7"]).output();
+    let is_made = made.is_ok_and(|made| made.status.success());
+    if !is_made || fs::OpenOptions::new().write(true).open(&path).is_err() {
+        eprintln!("SKIPPED: only root may make a device");
+        return None;
+    }
+    Some(path)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_room_for_what_is_printed_means_try_again() {
+    let place = different();
+    let Some(full) = full_device(&place) else { return };
+    for flags in [&["compare", "golden", "new"][..], &["compare", "golden", "new", "--json"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_actviz"));
+        command.current_dir(place.path("")).args(flags);
+        let open = fs::OpenOptions::new().write(true).open(&full).unwrap();
+        let said = command.stdout(open).output().unwrap();
+        assert_eq!(said.status.code(), Some(75));
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(text.contains("stdout: no space left") && text.contains("hint"), "{text}");
+    }
+    let said = place.actviz(&["compare", "golden", "new", "--html", "full"]).assert();
+    said.code(75).stderr(contains("write full"));
+    assert!(!fs::metadata(&full).unwrap().is_file(), "it stays a device");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_pipe_that_is_read_gets_the_report_and_stays_a_pipe() {
