@@ -62,10 +62,19 @@ impl Place {
     }
 
     fn report(&self) -> anyhow::Result<String> {
-        let words = ["actviz".to_owned(), "report".to_owned(), self.text("out")];
-        let Command::Report(args) = parse(words.into_iter()) else { panic!() };
-        report::run(&args, &Talk::new(Verbosity::Quiet))?;
+        self.report_code().map(drop)?;
         Ok(fs::read_to_string(self.path("out/report.html"))?)
+    }
+
+    fn report_code(&self) -> anyhow::Result<u8> {
+        self.report_into(&[])
+    }
+
+    fn report_into(&self, flags: &[&str]) -> anyhow::Result<u8> {
+        let words = ["actviz", "report", &self.text("out")].map(str::to_owned);
+        let words = words.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned()));
+        let Command::Report(args) = parse(words) else { panic!() };
+        report::run(&args, &Talk::new(Verbosity::Quiet))
     }
 }
 
@@ -181,6 +190,40 @@ fn a_folder_that_render_did_not_write_is_refused() {
     fs::remove_file(place.path("out/manifest.json")).unwrap();
     let error = place.report().unwrap_err().to_string();
     assert!(error.contains("has no manifest.json"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn figures_in_a_pipe_are_not_waited_for() {
+    let place = Place::new("cat.png");
+    let figures = place.path("out/insights.json");
+    fs::remove_file(&figures).unwrap();
+    assert!(Process::new("mkfifo").arg(&figures).status().unwrap().success());
+    let (done, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(place.report().unwrap_err().to_string()));
+    let error = answer.recv_timeout(std::time::Duration::from_secs(60)).expect("an answer");
+    assert!(error.contains("insights.json") && error.contains("pipe"), "{error}");
+}
+
+#[test]
+fn the_page_takes_no_other_file_s_place() {
+    let place = Place::new("cat.png");
+    fs::write(place.path("thesis.html"), "<title>mine</title>").unwrap();
+    fs::write(place.path("out/report.html"), "mine").unwrap();
+    let named = ["out/manifest.json", "out/insights.json", "out/1_1.png", "thesis.html"];
+    let before = named.map(|name| fs::read(place.path(name)).unwrap());
+    for name in named.into_iter().chain(["out/9_9.png", "out/9_9.npy"]) {
+        let error = place.report_into(&["-o", &place.text(name)]).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    let error = place.report_into(&[]).unwrap_err().to_string();
+    assert!(error.contains("is no page of actviz report"), "{error}");
+    assert!(named.map(|name| fs::read(place.path(name)).unwrap()) == before);
+    assert_eq!(fs::read_to_string(place.path("out/report.html")).unwrap(), "mine");
+    // The second time over the page of the first.
+    for _ in 0..2 {
+        assert_eq!(place.report_into(&["-o", &place.text("page.html")]).unwrap(), 0);
+    }
 }
 
 #[test]

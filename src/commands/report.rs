@@ -2,6 +2,7 @@
 
 use super::{EXIT_DONE, EXIT_PARTLY};
 use crate::args::ReportArgs;
+use crate::compare::report::targets;
 use crate::error::Error;
 use crate::insights;
 use crate::manifest::{self, Manifest};
@@ -12,7 +13,8 @@ use crate::talk::Talk;
 /// Reads the folder and writes the page; a page that lacks pictures is not a whole success.
 ///
 /// # Errors
-/// [`Error::Usage`] if the folder has no manifest; those of reading and writing.
+/// [`Error::Usage`] if the folder has no manifest, or the page would take the place of
+/// something else; those of reading and writing.
 pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     let folder = &args.folder;
     let Some(manifest) = Manifest::read(folder)? else {
@@ -22,9 +24,10 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
         )
         .into());
     };
+    let file = args.out.clone().unwrap_or_else(|| folder.join(report::FILE_NAME));
+    targets::check_page(folder, &file)?;
     let figures = insights::Document::read(folder)?;
     let page = report::page(folder, &manifest, figures.as_ref())?;
-    let file = args.out.clone().unwrap_or_else(|| folder.join(report::FILE_NAME));
     output::write_whole(&file, page.html.as_bytes())?;
     page.left_out.iter().for_each(|reason| talk.warn(reason));
     if let Some(first) = page.missing.first() {

@@ -16,6 +16,9 @@ use crate::manifest::{self, Manifest};
 /// The page's name in the folder.
 pub const FILE_NAME: &str = "report.html";
 
+/// What every page has in its head, and says whose it is.
+pub(crate) const MARK: &str = "<title>actviz: ";
+
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 

@@ -129,9 +129,37 @@ fn is_of_a_run(file: &Path) -> bool {
 
 /// Whether an earlier comparison wrote this page or JUnit report.
 fn is_report(file: &Path) -> bool {
-    let Ok(bytes) = output::read_file(file) else { return false };
-    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).into_owned();
+    let head = head_of(file);
     head.contains("<title>actviz compare: ") || head.contains("<testsuites name=\"actviz compare\"")
+}
+
+/// How a file begins; nothing of what is no file.
+fn head_of(file: &Path) -> String {
+    let bytes = output::read_file(file).unwrap_or_default();
+    String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).into_owned()
+}
+
+/// Refuses a place for the page of `actviz report` on a folder of pictures: a name that a
+/// run gives, and a file that is no earlier page.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn check_page(folder: &Path, page: &Path) -> Result<(), Error> {
+    let refuse = |what: &str| {
+        Err(Error::usage_hint(
+            format!("{} {what}", page.display()),
+            "-o FILE.html writes elsewhere; an earlier page is written over",
+        ))
+    };
+    let is_inside = in_real_folder(page).starts_with(resolved(folder));
+    if is_inside && is_of_a_run(page) {
+        return refuse("is, or would be taken for, a file of the run");
+    }
+    let is_page = || head_of(page).contains(crate::report::MARK);
+    match page.is_file() && !is_page() {
+        true => refuse("is there already, and is no page of actviz report"),
+        false => Ok(()),
+    }
 }
 
 /// Where a file will be: its folder resolved, its own name as it is.
