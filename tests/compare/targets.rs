@@ -154,6 +154,8 @@ fn a_list_from_elsewhere_removes_nothing_of_others() {
     let sha256 = &list["1_2.png"];
     fs::copy(place.path("diff/1_2.png"), place.path("outside.png")).unwrap();
     place.picture("diff/3_3.png", |_, _| [0; 3]);
+    fs::remove_file(place.path("diff/1_2.png")).unwrap();
+    fs::remove_dir_all(place.path("diff/fox")).unwrap();
     let absolute = place.path("outside.png").to_string_lossy().into_owned();
     let planted = json!({"../outside.png": sha256, absolute: sha256, "3_3.png": sha256});
     fs::write(place.path("diff/.actviz-diff.json"), planted.to_string()).unwrap();
@@ -230,4 +232,31 @@ fn a_report_that_cannot_be_written_is_told_by_its_own_name() {
         let said = place.actviz(&["compare", "golden", "new", flag, "/proc/self/x.html"]).assert();
         said.code(2).stderr(contains("/proc/self/x.html").and(contains(".actviz-tmp").not()));
     }
+}
+
+#[test]
+fn difference_pictures_take_no_other_picture_s_place() {
+    let place = different();
+    place.picture("diff/1_2.png", |_, _| [7, 7, 7]);
+    let mine = fs::read(place.path("diff/1_2.png")).unwrap();
+    refuses(&place, &["--diff-dir", "diff"]);
+    // Nor where a list says so and the file is another since.
+    fs::remove_file(place.path("diff/1_2.png")).unwrap();
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    fs::write(place.path("diff/1_2.png"), &mine).unwrap();
+    refuses(&place, &["--diff-dir", "diff"]);
+    assert!(fs::read(place.path("diff/1_2.png")).unwrap() == mine);
+}
+
+#[cfg(unix)]
+#[test]
+fn difference_pictures_do_not_leave_their_folder_by_a_link() {
+    let place = different();
+    for folder in ["diff", "album"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink(place.path("album"), place.path("diff/fox")).unwrap();
+    refuses(&place, &["--diff-dir", "diff"]);
+    assert_eq!(fs::read_dir(place.path("album")).unwrap().count(), 0);
 }

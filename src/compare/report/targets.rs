@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use super::triple;
 use crate::compare::side;
 use crate::error::Error;
 use crate::manifest;
-use crate::output;
+use crate::output::{self, file_is};
 
 const HINT: &str = "write reports beside GOLDEN and NEW, not into them";
 
@@ -43,13 +44,33 @@ pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> 
             danger.check_folder(folder, &names)?;
         }
     }
-    match targets.diff_dir {
-        Some(folder) if folder.join(manifest::FILE_NAME).exists() => Err(Error::usage_hint(
-            format!("--diff-dir: {} holds the pictures of a run", folder.display()),
-            "give a folder of its own",
-        )),
-        _ => Ok(()),
+    if let Some(folder) = targets.diff_dir {
+        check_diff_dir(folder, &names)?;
     }
+    Ok(())
+}
+
+/// Refuses a folder in which a difference picture would take the place of anything but
+/// that of an earlier comparison, or would land elsewhere.
+fn check_diff_dir(folder: &Path, names: &[String]) -> Result<(), Error> {
+    let refuse = |what: String| {
+        Err(Error::usage_hint(format!("--diff-dir: {what}"), "give a folder of its own"))
+    };
+    if folder.join(manifest::FILE_NAME).exists() {
+        return refuse(format!("{} holds the pictures of a run", folder.display()));
+    }
+    let earlier = triple::earlier(folder);
+    for name in names {
+        let file = folder.join(name);
+        if output::is_behind_a_link(folder, name) {
+            return refuse(format!("{} is, or lies in, a symbolic link", file.display()));
+        }
+        let own = || earlier.get(name).is_some_and(|hash| file_is(&file, hash).unwrap_or(false));
+        if file.exists() && !own() {
+            return refuse(format!("{} is there, and no comparison wrote it", file.display()));
+        }
+    }
+    Ok(())
 }
 
 /// One side, and what must not be written over.

@@ -113,13 +113,16 @@ pub fn write_all(report: &Report, folder: &Path) -> Result<usize, Error> {
     Ok(written.len())
 }
 
+/// What an earlier comparison wrote into a folder: names, each with its SHA-256.
+pub(super) fn earlier(folder: &Path) -> BTreeMap<String, String> {
+    let read = output::read_file(&folder.join(LIST)).ok();
+    read.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
 /// Removes what the list names and is still as it was written. Anything else is someone
 /// else's, and a list may come from anywhere.
 fn remove_earlier(folder: &Path) {
-    let list = folder.join(LIST);
-    let read = output::read_file(&list).ok();
-    let earlier = read.and_then(|text| serde_json::from_slice(&text).ok());
-    let earlier: BTreeMap<String, String> = earlier.unwrap_or_default();
+    let earlier = earlier(folder);
     for (name, sha256) in &earlier {
         let is_own = is_picture(name) && output::is_below(name);
         if !is_own || output::is_behind_a_link(folder, name) {
@@ -135,6 +138,6 @@ fn remove_earlier(folder: &Path) {
         }
     }
     if !earlier.is_empty() {
-        let _ = std::fs::remove_file(list);
+        let _ = std::fs::remove_file(folder.join(LIST));
     }
 }
