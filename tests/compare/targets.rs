@@ -260,3 +260,14 @@ fn difference_pictures_do_not_leave_their_folder_by_a_link() {
     refuses(&place, &["--diff-dir", "diff"]);
     assert_eq!(fs::read_dir(place.path("album")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_comparison_that_ends_early_leaves_no_earlier_report() {
+    let place = Place::new();
+    let flags = ["--junit", "junit.xml", "--html", "page.html"];
+    place.compares(&flags, 0, &[]);
+    assert!(place.path("junit.xml").exists() && place.path("page.html").exists());
+    fs::rename(place.path("new"), place.path("gone")).unwrap();
+    place.actviz(&["compare", "golden", "new"]).args(flags).assert().code(2);
+    assert!(!place.path("junit.xml").exists() && !place.path("page.html").exists());
+}

@@ -20,11 +20,12 @@ pub struct Targets<'a> {
     pub diff_dir: Option<&'a Path>,
 }
 
-/// Refuses targets that would change a side. Nothing is written.
+/// Refuses targets that would change a side. Where none is refused, reports of an earlier
+/// comparison go: if this one ends early, they would be taken for its own.
 ///
 /// # Errors
 /// [`Error::Usage`] with the flag and the file that is in danger; [`Error::Io`] if a
-/// folder cannot be read.
+/// folder cannot be read, or an earlier report not removed.
 pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> {
     let names = match targets.diff_dir {
         Some(_) => [side::picture_names(golden)?, side::picture_names(new)?].concat(),
@@ -46,6 +47,9 @@ pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> 
     }
     if let Some(folder) = targets.diff_dir {
         check_diff_dir(folder, &names)?;
+    }
+    for (_, file) in targets.files.iter().filter(|(_, file)| is_report(file)) {
+        std::fs::remove_file(file).map_err(Error::io("remove the earlier report", file))?;
     }
     Ok(())
 }
