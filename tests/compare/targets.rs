@@ -271,3 +271,16 @@ fn a_comparison_that_ends_early_leaves_no_earlier_report() {
     place.actviz(&["compare", "golden", "new"]).args(flags).assert().code(2);
     assert!(!place.path("junit.xml").exists() && !place.path("page.html").exists());
 }
+
+#[test]
+fn reports_take_no_place_of_each_other() {
+    let place = different();
+    refuses(&place, &["--html", "x", "--junit", "x"]);
+    refuses(&place, &["--html", "x", "--junit", "gone/../x"]);
+    for file in ["diff/1_2.png", "diff/.actviz-diff.json", "diff"] {
+        refuses(&place, &["--html", file, "--diff-dir", "diff"]);
+    }
+    refuses(&place, &["--junit", "a", "--diff-dir", "a/diff"]);
+    assert!(!place.path("x").exists() && !place.path("diff").exists());
+    place.compares(&["--html", "diff/page.html", "--diff-dir", "diff"], 1, &[]);
+}

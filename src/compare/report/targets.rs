@@ -27,6 +27,7 @@ pub struct Targets<'a> {
 /// [`Error::Usage`] with the flag and the file that is in danger; [`Error::Io`] if a
 /// folder cannot be read, or an earlier report not removed.
 pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> {
+    check_each_other(targets)?;
     let names = match targets.diff_dir {
         Some(_) => [side::picture_names(golden)?, side::picture_names(new)?].concat(),
         None => Vec::new(),
@@ -50,6 +51,30 @@ pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> 
     }
     for (_, file) in targets.files.iter().filter(|(_, file)| is_report(file)) {
         std::fs::remove_file(file).map_err(Error::io("remove the earlier report", file))?;
+    }
+    Ok(())
+}
+
+/// Refuses targets that would take each other's place.
+fn check_each_other(targets: &Targets) -> Result<(), Error> {
+    let refuse = |flags: &str, file: &Path| {
+        Err(Error::usage_hint(
+            format!("{flags} would both write {}", file.display()),
+            "give each a name of its own",
+        ))
+    };
+    for (place, (flag, file)) in targets.files.iter().enumerate() {
+        let real = in_real_folder(file);
+        let earlier = &targets.files[..place];
+        if let Some((other, _)) = earlier.iter().find(|(_, other)| in_real_folder(other) == real) {
+            return refuse(&format!("{other} and {flag}"), file);
+        }
+        let Some(folder) = targets.diff_dir.map(resolved) else { continue };
+        let is_list = real == folder.join(triple::LIST);
+        let is_inside = real.starts_with(&folder) && is_of_a_run(&real);
+        if is_list || is_inside || folder.starts_with(&real) {
+            return refuse(&format!("{flag} and --diff-dir"), file);
+        }
     }
     Ok(())
 }

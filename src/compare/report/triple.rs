@@ -15,7 +15,7 @@ use crate::output;
 /// How much differences are made larger, so that small ones can be seen.
 const GAIN: u8 = 10;
 /// What lists the files that a comparison wrote, each with its SHA-256.
-const LIST: &str = ".actviz-diff.json";
+pub(super) const LIST: &str = ".actviz-diff.json";
 /// Pixels between the three.
 const GAP: u32 = 8;
 
