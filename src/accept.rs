@@ -35,7 +35,7 @@ pub struct Acceptance {
 ///
 /// # Errors
 /// [`Error::Usage`] for a picture that NEW has not or that cannot be read, a NEW without
-/// pictures, a linked folder in GOLDEN, a side that lies in the other; [`Error::Json`] for a damaged manifest.
+/// pictures, a linked folder in GOLDEN, a side that lies in the other, a damaged manifest.
 pub fn plan(
     golden: &Path,
     new: &Path,
@@ -54,12 +54,8 @@ pub fn plan(
     if there.is_empty() {
         return Err(Error::usage(format!("{} holds no pictures", new.display())));
     }
-    let theirs = Manifest::read(new)?;
-    let ours = match Manifest::read(golden) {
-        // A whole acceptance makes it anew.
-        Err(Error::Json { .. }) if pictures.is_empty() => None,
-        ours => ours?,
-    };
+    let theirs = manifest_of("NEW", new)?;
+    let ours = manifest_of("GOLDEN", golden)?;
     let taken: BTreeSet<String> = match pictures {
         [] => there.clone(),
         pictures => there.iter().filter(belongs_to(pictures, theirs.as_ref())).cloned().collect(),
@@ -86,6 +82,20 @@ pub fn plan(
     let manifest = entries::after(ours.clone(), theirs, &change);
     acceptance.manifest = manifest.filter(|manifest| Some(manifest) != ours.as_ref());
     Ok(acceptance)
+}
+
+/// A side's manifest. One that cannot be read is never replaced unasked: it may be of a
+/// newer actviz, or somebody else's file.
+fn manifest_of(side: &str, folder: &Path) -> Result<Option<Manifest>, Error> {
+    let error = match Manifest::read(folder) {
+        Err(error @ Error::Json { .. }) => error,
+        manifest => return manifest,
+    };
+    let hint = format!(
+        "{side}'s manifest is damaged, or of another actviz; remove it if the pictures are to be \
+         accepted all the same"
+    );
+    Err(Error::usage_hint(error.to_string(), hint))
 }
 
 /// Of two folders, one in the other, each picture of the inner one is one of the outer one's,

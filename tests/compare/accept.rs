@@ -86,10 +86,13 @@ fn a_damaged_manifest_is_found_before_anything_is_copied() {
     refuses(&place, &[], &["manifest.json"]);
     place.manifest("new", |manifest| manifest["pictures"][3]["image"] = json!(7));
     refuses(&place, &[], &["manifest.json", "2_2.png is of an image that it does not list"]);
-    // GOLDEN's own is only needed where a part of it stays.
     place.manifest("new", |_| {});
+    place.manifest("golden", |manifest| manifest["schema"] = json!(2));
+    refuses(&place, &[], &["manifest.json", "schema 2", "hint"]);
     fs::write(place.path("golden/manifest.json"), "{").unwrap();
+    refuses(&place, &[], &["manifest.json", "hint", "remove it"]);
     refuses(&place, &["1_2.png"], &["manifest.json"]);
+    fs::remove_file(place.path("golden/manifest.json")).unwrap();
     place.actviz(&["accept", "golden", "new"]).assert().success();
     place.compares(&[], 0, &["4 the same"]);
 }
