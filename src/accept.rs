@@ -70,7 +70,9 @@ pub fn plan(
     }
     if prune && golden.is_dir() {
         let here = files(golden)?.into_iter().filter(is_ours);
-        acceptance.pruned = here.filter(|name| !there.contains(name)).collect();
+        let gone = here.filter(|name| !there.contains(name));
+        acceptance.pruned = gone.filter(is_of_a_run(ours.as_ref())).collect();
+        check_names(golden, &acceptance.pruned)?;
     }
     check_links(golden, &acceptance.copied)?;
     check_readable(new, &acceptance.copied)?;
@@ -112,6 +114,31 @@ fn check_apart(golden: &Path, new: &Path) -> Result<(), Error> {
         format!("{} and {} {how}", golden.display(), new.display()),
         "give two folders that lie beside each other",
     ))
+}
+
+/// Whether a run wrote the file of this name: by its manifest, or, where there is none, as
+/// far as names tell. All else is somebody's who put it there.
+fn is_of_a_run(manifest: Option<&Manifest>) -> impl Fn(&String) -> bool {
+    let listed = manifest.map(Manifest::files);
+    let is_hidden = |name: &str| name.split('/').any(|part| part.starts_with('.'));
+    move |name| match &listed {
+        Some(listed) => listed.contains(name) && !is_hidden(name),
+        None => output::has_a_pictures_name(name) && !is_hidden(name),
+    }
+}
+
+/// Refuses a name that is no text: the file cannot be found again by what is left of it.
+fn check_names(golden: &Path, names: &[String]) -> Result<(), Error> {
+    match names.iter().find(|name| !golden.join(name).is_symlink() && !golden.join(name).exists()) {
+        Some(name) => Err(Error::usage_hint(
+            format!(
+                "{}: the name is not UTF-8, so --prune cannot remove it",
+                golden.join(name).display()
+            ),
+            "rename or remove the file, or its folder",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Whether a file is one of these pictures or a raw map of theirs.
@@ -187,6 +214,13 @@ pub fn carry_out(golden: &Path, new: &Path, acceptance: &Acceptance) -> Result<(
     for name in &acceptance.pruned {
         let file = golden.join(name);
         std::fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+        let folders = file.ancestors().skip(1).take_while(|folder| *folder != golden);
+        for folder in folders {
+            // One that is not empty stays.
+            if std::fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
     }
     if let Some(manifest) = &acceptance.manifest {
         report::write(&golden.join(manifest::FILE_NAME), manifest.to_json().as_bytes())?;

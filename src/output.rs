@@ -353,7 +353,7 @@ pub fn would_overwrite(out: &Path, input: &Path) -> bool {
 
 /// A name that a run may give: `a_b.png`, `a_b.overlay.png`, `a_b.top2.npy`,
 /// `mean_b.png`, `sheet.png`, in the folder or one below.
-fn has_a_pictures_name(file: &str) -> bool {
+pub(crate) fn has_a_pictures_name(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let numbered = |stem: &str| {

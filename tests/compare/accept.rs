@@ -5,7 +5,11 @@ use super::*;
 #[test]
 fn accepting_copies_what_differs_and_prunes_only_when_told() {
     let place = Place::new();
-    place.manifest("golden", |_| {});
+    place.manifest("golden", |manifest| {
+        let mut seventh = manifest["pictures"][0].clone();
+        seventh["file"] = json!("7_7.png");
+        manifest["pictures"].as_array_mut().unwrap().push(seventh);
+    });
     place.manifest("new", |manifest| manifest["threads"] = json!(8));
     place.picture("new/1_2.png", brighter(9));
     place.picture("golden/7_7.png", |_, _| [0; 3]);
@@ -285,4 +289,40 @@ fn a_side_that_lies_in_the_other_is_refused() {
     }
     assert!(place.path("golden/new/1_1.png").exists() && place.path("golden/1_1.png").exists());
     assert!(!place.path("golden/inside").exists());
+}
+
+#[test]
+fn only_what_a_run_wrote_is_pruned() {
+    for has_manifest in [true, false] {
+        let place = Place::new();
+        let others = ["golden/.git/x/1_1.png", "golden/family.png", "golden/sub/data.npy"];
+        others.iter().for_each(|name| place.picture(&name.replace(".npy", ".png"), |_, _| [0; 3]));
+        fs::rename(place.path("golden/sub/data.png"), place.path("golden/sub/data.npy")).unwrap();
+        place.picture("golden/fox/deep/7_7.png", |_, _| [0; 3]);
+        if has_manifest {
+            place.manifest("golden", |manifest| {
+                manifest["pictures"][3]["file"] = json!("fox/deep/7_7.png");
+            });
+        }
+        let accept = |flags: &[&str]| {
+            let said = place.actviz(&["accept", "golden", "new", "--prune"]).args(flags).assert();
+            said.success().stdout(contains("1 would be removed").or(contains("1 removed")));
+        };
+        accept(&["--dry-run"]);
+        accept(&[]);
+        assert!(others.iter().all(|name| place.path(name).exists()), "{has_manifest}");
+        assert!(!place.path("golden/fox").exists(), "folders that became empty go");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_text_is_found_before_anything_is_copied() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let folder = place.path("golden").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&folder).unwrap();
+    fs::copy(place.path("golden/1_1.png"), folder.join("7_7.png")).unwrap();
+    place.picture("new/1_2.png", brighter(9));
+    refuses(&place, &["--prune"], &["7_7.png", "UTF-8"]);
 }

@@ -50,6 +50,8 @@ fn a_comparison_prints_every_name_on_one_line() {
 #[test]
 fn an_acceptance_prints_every_name_on_one_line() {
     let place = place();
+    // Only what a manifest lists is pruned.
+    place.manifest("golden", |manifest| manifest["pictures"][3]["file"] = json!(FILE));
     let said = place.actviz(&["accept", "golden", "new", "--prune"]).assert().success();
     assert_plain(&said.get_output().stdout);
     said.stdout(contains("accept fox\\n::notice::/9_9.png").and(contains("remove \\u{3a}:error")));
