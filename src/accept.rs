@@ -206,6 +206,7 @@ fn check_images(folder: &Path, manifest: Option<&Manifest>) -> Result<(), Error>
 /// # Errors
 /// [`Error::Io`].
 pub fn carry_out(golden: &Path, new: &Path, acceptance: &Acceptance) -> Result<(), Error> {
+    output::remove_leftovers(golden)?;
     for name in &acceptance.copied {
         let from = new.join(name);
         let bytes = output::read_file(&from).map_err(Error::io("read", &from))?;

@@ -410,6 +410,14 @@ fn remove_unfinished(path: &Path, prefix: &str) -> Result<(), Error> {
     })
 }
 
+/// Removes what killed acceptances left half-written; nothing where a run may be under way.
+pub(crate) fn remove_leftovers(path: &Path) -> Result<(), Error> {
+    match bookkeeping(path)?.is_empty() {
+        true => remove_unfinished(path, UNFINISHED),
+        false => Ok(()),
+    }
+}
+
 /// The files below a folder, relative, with `/`; without our own bookkeeping.
 pub(crate) fn files_below(path: &Path) -> Result<BTreeSet<String>, Error> {
     let mut files = BTreeSet::new();

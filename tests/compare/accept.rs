@@ -326,3 +326,15 @@ fn a_name_that_is_no_text_is_found_before_anything_is_copied() {
     place.picture("new/1_2.png", brighter(9));
     refuses(&place, &["--prune"], &["7_7.png", "UTF-8"]);
 }
+
+#[test]
+fn what_a_killed_acceptance_left_goes_with_the_next() {
+    let place = Place::new();
+    place.picture("golden/fox/1_1.png", |_, _| [1; 3]);
+    let left = ["golden/.actviz-tmp-a1", "golden/fox/.actviz-tmp-b2"].map(|name| place.path(name));
+    left.iter().for_each(|file| fs::write(file, "half").unwrap());
+    place.actviz(&["accept", "golden", "new", "--dry-run"]).assert().success();
+    assert!(left.iter().all(|file| file.exists()));
+    place.actviz(&["accept", "golden", "new"]).assert().success();
+    assert!(!left.iter().any(|file| file.exists()));
+}
