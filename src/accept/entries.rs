@@ -35,6 +35,7 @@ pub(super) fn after(
     theirs: Option<Manifest>,
     change: &Change,
 ) -> Option<Manifest> {
+    let whole = theirs.clone();
     let theirs = theirs.map(|theirs| (mixed(&theirs, ours.as_ref(), change), theirs));
     let theirs = theirs.map(|(mixed, theirs)| accepted(theirs, mixed, change));
     let Some(ours) = ours else { return theirs };
@@ -48,9 +49,36 @@ pub(super) fn after(
             let changed: BTreeSet<usize> = theirs.pictures.iter().map(|p| p.b).collect();
             let mut joined = joined(ours, theirs);
             joined.agreement.retain(|agreement| !changed.contains(&agreement.b));
-            Some(without_images(joined, &used_before))
+            let of_new = whole.and_then(|whole| if_all_is_of(whole, &joined));
+            of_new.or_else(|| Some(without_images(joined, &used_before)))
         }
     }
+}
+
+/// NEW's manifest with what GOLDEN has of it, if GOLDEN has nothing else: then nothing is
+/// left that GOLDEN's own options and versions are true of.
+fn if_all_is_of(mut new: Manifest, golden: &Manifest) -> Option<Manifest> {
+    let hashes = |manifest: &Manifest| {
+        let pictures = manifest.pictures.iter().map(|p| (p.file.clone(), p.sha256.clone()));
+        let sheets = manifest.sheets.iter().map(|sheet| (sheet.file.clone(), sheet.sha256.clone()));
+        let drawn = manifest.consensus.iter().flat_map(|both| [&both.mean, &both.std]);
+        let drawn = drawn.map(|drawn| (drawn.file.clone(), drawn.sha256.clone()));
+        pictures.chain(sheets).chain(drawn).collect::<BTreeSet<_>>()
+    };
+    let (there, own) = (hashes(&new), hashes(golden));
+    if !own.iter().all(|one| !one.1.is_empty() && there.contains(one)) {
+        return None;
+    }
+    let files = golden.files();
+    new.pictures.retain(|picture| files.contains(&picture.file));
+    new.sheets.retain(|sheet| files.contains(&sheet.file));
+    new.consensus.retain(|both| files.contains(&both.mean.file) && files.contains(&both.std.file));
+    for (raw, sha256) in raw_maps(&mut new) {
+        if raw.as_ref().is_some_and(|raw| !files.contains(raw)) {
+            (*raw, *sha256) = (None, None);
+        }
+    }
+    Some(new)
 }
 
 /// Consensus pictures of which only one of the two is accepted.

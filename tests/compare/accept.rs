@@ -338,3 +338,25 @@ fn what_a_killed_acceptance_left_goes_with_the_next() {
     place.actviz(&["accept", "golden", "new"]).assert().success();
     assert!(!left.iter().any(|file| file.exists()));
 }
+
+#[test]
+fn when_every_picture_was_accepted_by_name_the_options_are_new_s() {
+    let place = Place::new();
+    for (side, colormap) in [("golden", "auto"), ("new", "turbo")] {
+        place.manifest(side, |manifest| {
+            manifest["options"]["colormap"] = json!(colormap);
+            for picture in manifest["pictures"].as_array_mut().unwrap() {
+                picture["sha256"] = json!(format!("{side} {}", picture["file"]));
+            }
+        });
+    }
+    let names = ["1_1.png", "1_2.png", "2_1.png", "2_2.png"];
+    names.iter().for_each(|name| place.picture(&format!("new/{name}"), brighter(9)));
+    let colormap = || golden_manifest(&place)["options"]["colormap"].clone();
+    let accept = |names: &[&str]| place.actviz(&["accept", "golden", "new"]).args(names).assert();
+    accept(&names[..3]).success();
+    assert_eq!(colormap(), "auto", "2_2.png is still of before");
+    accept(&names[3..]).success();
+    assert_eq!(colormap(), "turbo");
+    place.actviz(&["compare", "golden", "new"]).assert().success().stdout(contains("option").not());
+}
