@@ -413,8 +413,12 @@ fn reports_are_written_for_machines_and_people() {
     assert_eq!(triple.get_pixel(28 + 5, 7), &Rgb([10, 45, 30]));
     assert_eq!(triple.get_pixel(56 + 5, 7), &Rgb([0, 250, 0]));
     assert_eq!(triple.get_pixel(56 + 6, 7), &Rgb([0, 0, 0]));
-    // Only one side is there.
-    assert_eq!(image::open(place.path("diff/1_1.png")).unwrap().width(), 20);
+    // Only one side is there: its place tells which.
+    let triple = image::open(place.path("diff/1_1.png")).unwrap().into_rgb8();
+    assert_eq!(triple.dimensions(), (3 * 20 + 2 * 8, 16));
+    assert_eq!(triple.get_pixel(5, 5), &Rgb([10, 20, 30]));
+    assert_eq!(triple.get_pixel(28 + 5, 5), &Rgb([255; 3]));
+    assert_eq!(triple.get_pixel(28 + 9, 5), &Rgb([224; 3]));
 }
 
 fn outcome_of(golden: &Path, new: &Path, question: &Question) -> Option<(bool, Outcome)> {

@@ -284,3 +284,21 @@ fn reports_take_no_place_of_each_other() {
     assert!(!place.path("x").exists() && !place.path("diff").exists());
     place.compares(&["--html", "diff/page.html", "--diff-dir", "diff"], 1, &[]);
 }
+
+#[test]
+fn differences_of_transparency_and_of_low_bits_are_seen() {
+    let place = Place::new();
+    for (side, alpha, low) in [("golden", 255, 1000), ("new", 250, 1001)] {
+        let clear = image::RgbaImage::from_pixel(20, 16, image::Rgba([10, 20, 30, alpha]));
+        clear.save(place.path(side).join("1_1.png")).unwrap();
+        let deep = image::ImageBuffer::from_pixel(20, 16, image::Rgb([low, 0u16, 0]));
+        deep.save(place.path(side).join("1_2.png")).unwrap();
+    }
+    place.compares(&["--diff-dir", "diff", "--hard-max", "0"], 1, &[]);
+    let seen = |name: &str| {
+        let triple = image::open(place.path("diff").join(name)).unwrap().into_rgb8();
+        *triple.get_pixel(56 + 5, 5)
+    };
+    assert_eq!(seen("1_1.png"), Rgb([50, 50, 50]));
+    assert_eq!(seen("1_2.png"), Rgb([10, 0, 0]));
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba};
 
 use super::write;
 use crate::compare::Report;
@@ -35,24 +35,30 @@ impl Triple {
     pub fn read(golden: &Path, new: &Path) -> Triple {
         let read = |path: &Path| {
             let bytes = output::read_file(path).ok()?;
-            let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png).ok()?;
-            Some(picture.to_rgb8())
+            image::load_from_memory_with_format(&bytes, ImageFormat::Png).ok()
         };
         let (expected, actual) = (read(golden), read(new));
         let difference = match (&expected, &actual) {
-            (Some(expected), Some(actual)) if expected.dimensions() == actual.dimensions() => {
-                Some(difference(expected, actual))
+            (Some(expected), Some(actual))
+                if expected.width() == actual.width() && expected.height() == actual.height() =>
+            {
+                Some(difference(&expected.to_rgba16(), &actual.to_rgba16()))
             }
             _ => None,
         };
+        let [expected, actual] =
+            [expected, actual].map(|picture| picture.map(|picture| picture.to_rgb8()));
         Triple { expected, actual, difference }
     }
 
-    /// All three side by side; a missing one leaves its place out.
+    /// All three side by side, each always in its own place: chequers where there is none.
     pub fn side_by_side(&self) -> RgbImage {
-        let parts: Vec<&RgbImage> =
-            [&self.expected, &self.actual, &self.difference].into_iter().flatten().collect();
-        let gaps = GAP * parts.len().saturating_sub(1) as u32;
+        let parts = [&self.expected, &self.actual, &self.difference];
+        let largest = |side: fn(&RgbImage) -> u32| parts.into_iter().flatten().map(side).max();
+        let none =
+            chequers(largest(RgbImage::width).unwrap_or(0), largest(RgbImage::height).unwrap_or(0));
+        let parts = parts.map(|part| part.as_ref().unwrap_or(&none));
+        let gaps = GAP * (parts.len() as u32 - 1);
         let width = parts.iter().map(|part| part.width()).sum::<u32>() + gaps;
         let height = parts.iter().map(|part| part.height()).max().unwrap_or(0);
         let mut whole = RgbImage::from_pixel(width.max(1), height.max(1), Rgb([255; 3]));
@@ -65,14 +71,29 @@ impl Triple {
     }
 }
 
-fn difference(expected: &RgbImage, actual: &RgbImage) -> RgbImage {
-    let mut picture = expected.clone();
-    for (mine, other) in picture.pixels_mut().zip(actual.pixels()) {
-        for (value, other) in mine.0.iter_mut().zip(other.0) {
-            *value = value.abs_diff(other).saturating_mul(GAIN);
-        }
-    }
-    picture
+type Rgba16Image = ImageBuffer<Rgba<u16>, Vec<u16>>;
+
+/// The difference of each colour; of transparency, that of all three.
+fn difference(expected: &Rgba16Image, actual: &Rgba16Image) -> RgbImage {
+    RgbImage::from_fn(expected.width(), expected.height(), |x, y| {
+        let (mine, other) = (expected.get_pixel(x, y).0, actual.get_pixel(x, y).0);
+        let [red, green, blue, alpha] =
+            std::array::from_fn(|channel| mine[channel].abs_diff(other[channel]));
+        Rgb([red, green, blue].map(|colour| enlarged(colour.max(alpha))))
+    })
+}
+
+/// Of 65,535 to of 255. One that is there is seen, be it as small as only 16 bits hold.
+fn enlarged(difference: u16) -> u8 {
+    let large = (u32::from(difference) * u32::from(GAIN)).div_ceil(257).min(255) as u8;
+    if difference == 0 { 0 } else { large.max(GAIN) }
+}
+
+fn chequers(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let is_dark = (x / GAP + y / GAP) % 2 == 1;
+        Rgb([if is_dark { 224 } else { 255 }; 3])
+    })
 }
 
 /// A picture as a PNG file's bytes.
