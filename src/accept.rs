@@ -191,7 +191,11 @@ fn check_readable(new: &Path, copied: &[String]) -> Result<(), Error> {
     ))
 }
 
-fn check_images(folder: &Path, manifest: Option<&Manifest>) -> Result<(), Error> {
+/// Whether every entry is of an image that the manifest lists.
+///
+/// # Errors
+/// [`Error::Json`].
+pub(crate) fn check_images(folder: &Path, manifest: Option<&Manifest>) -> Result<(), Error> {
     match manifest.and_then(entries::of_no_image) {
         Some(file) => Err(Error::Json {
             file: folder.join(manifest::FILE_NAME),

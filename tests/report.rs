@@ -159,6 +159,36 @@ fn a_page_without_some_pictures_is_drawn_and_says_so() {
 }
 
 #[test]
+fn every_picture_that_is_promised_is_looked_at() {
+    let place = Place::new("cat.png");
+    let file = place.path("out/manifest.json");
+    let whole: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let mut more = whole.clone();
+    let mut overlay = whole["pictures"][0].clone();
+    overlay["file"] = "1_1.overlay.png".into();
+    overlay["view"] = "overlay".into();
+    more["pictures"].as_array_mut().unwrap().push(overlay);
+    more["sheets"] = serde_json::json!([{"file": "sheet.png", "image": 0}]);
+    fs::write(&file, more.to_string()).unwrap();
+    fs::write(place.path("out/1_1.overlay.png"), "no picture").unwrap();
+    let cut = fs::read(place.path("out/2_1.png")).unwrap();
+    fs::write(place.path("out/2_1.png"), &cut[..cut.len() / 2]).unwrap();
+    assert_eq!(place.report_code().unwrap(), EXIT_PARTLY);
+    let page = place.report().unwrap();
+    assert!(page.contains("Missing in the folder: sheet.png."));
+    assert!(page.contains("Damaged in the folder: 2_1.png, 1_1.overlay.png."));
+    assert_eq!(page.matches("<img tabindex").count(), 3 * 3 - 1);
+    assert!(page.contains("2 are in the folder alone"));
+
+    let mut other = whole.clone();
+    other["pictures"][0]["image"] = 7.into();
+    fs::write(&file, other.to_string()).unwrap();
+    let error = place.report().unwrap_err().to_string();
+    assert!(error.contains("of an image that it does not list"), "{error}");
+}
+
+#[test]
 fn figures_of_other_networks_are_left_out_and_named() {
     let place = Place::new("cat.png");
     let file = place.path("out/insights.json");

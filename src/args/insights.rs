@@ -70,8 +70,13 @@ Examples:
   actviz report out
   actviz report out -o page.html
 
-The page needs no network and no other file. It shows the pictures that OUT's
-manifest.json names, and the figures of OUT/insights.json, if it is there.")]
+The page needs no network and no other file. Of the pictures that OUT's manifest.json
+names it shows one view of the first 12 images, one picture a layer and fold: heatmaps, else
+overlays, else grids; no sheets and no consensus. The figures of OUT/insights.json are on it,
+if they are there.
+
+Exit codes: 0 all is there; 1 pictures that the manifest names, on the page or not, are
+missing or damaged; 2 nothing could be done, or wrong usage.")]
 pub struct ReportArgs {
     /// A folder that `actviz render` wrote
     #[arg(value_name = "OUT")]

@@ -30,10 +30,12 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     let page = report::page(folder, &manifest, figures.as_ref())?;
     output::write_whole(&file, page.html.as_bytes())?;
     page.left_out.iter().for_each(|reason| talk.warn(reason));
-    if let Some(first) = page.missing.first() {
-        let (gone, folder) = (page.missing.len(), folder.display());
-        talk.warn(format!("{gone} pictures are missing in {folder}, the first is {first}"));
+    for (what, names) in [("missing", &page.missing), ("damaged", &page.damaged)] {
+        if let Some(first) = names.first() {
+            let (count, folder) = (names.len(), folder.display());
+            talk.warn(format!("{count} pictures are {what} in {folder}, the first is {first}"));
+        }
     }
     talk.note(format!("{} ({} KB)", file.display(), page.html.len().div_ceil(1000)));
-    Ok(if page.missing.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
+    Ok(if page.missing.is_empty() && page.damaged.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
 }

@@ -9,6 +9,9 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use pictures::Pictures;
+
+use crate::accept;
 use crate::error::Error;
 use crate::insights::{Document, FILE_NAME as FIGURES, ModelInsights};
 use crate::manifest::{self, Manifest};
@@ -29,6 +32,8 @@ pub struct Page {
     pub html: String,
     /// Pictures that the manifest names and the folder has not.
     pub missing: Vec<String>,
+    /// Pictures that the manifest names and nobody can read.
+    pub damaged: Vec<String>,
     /// Figures that are there and not of these pictures' networks, and why.
     pub left_out: Vec<String>,
 }
@@ -37,13 +42,15 @@ pub struct Page {
 /// model, if they are there. Names are escaped: one that holds HTML shows as text.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Picture`] if a picture that is there cannot be read.
+/// [`Error::Io`] or [`Error::Picture`] if a picture of the page is no file of the folder, or
+/// no PNG; [`Error::Json`] if the manifest speaks of an image that it does not list.
 pub fn page(
     folder: &Path,
     manifest: &Manifest,
     document: Option<&Document>,
 ) -> Result<Page, Error> {
-    let (pictures, missing) = pictures::section(folder, manifest)?;
+    accept::check_images(folder, Some(manifest))?;
+    let Pictures { markup: pictures, missing, damaged } = pictures::section(folder, manifest)?;
     let models = document.map(|document| document.models.as_slice()).unwrap_or_default();
     let left_out: Vec<String> =
         models.iter().filter_map(|model| is_of_others(model, manifest)).collect();
@@ -91,7 +98,7 @@ pub fn page(
             }
         }
     };
-    Ok(Page { html: page.into_string(), missing, left_out })
+    Ok(Page { html: page.into_string(), missing, damaged, left_out })
 }
 
 /// Why figures are not of the networks whose pictures these are, if so.

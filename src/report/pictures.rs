@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use image::{DynamicImage, ImageFormat, imageops::FilterType};
 use maud::{Markup, html};
 
+use crate::digest;
 use crate::error::Error;
 use crate::manifest::{Manifest, Picture};
 use crate::output;
@@ -25,33 +26,66 @@ const IMAGES: usize = 12;
 /// Missing pictures that are named.
 const NAMED: usize = 20;
 
-/// What was measured of one picture, and its PNG; none if it is missing.
+/// The matrices, and what the manifest promises and cannot be shown.
+#[derive(Default)]
+pub(super) struct Pictures {
+    pub markup: Markup,
+    /// Pictures that are not there.
+    pub missing: Vec<String>,
+    /// Pictures that are there and cannot be read.
+    pub damaged: Vec<String>,
+}
+
+/// What was measured of one picture, and its PNG; none if it is missing or damaged.
 struct Shown<'a> {
     picture: &'a Picture,
     png: Option<Vec<u8>>,
 }
 
-/// The matrices of the first images, and the pictures that are missing in them.
-pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<(Markup, Vec<String>), Error> {
+/// The matrices of the first images, and all that is missing.
+pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Pictures, Error> {
     let view = [View::Heat, View::Overlay, View::Grid]
         .into_iter()
         .find(|view| manifest.pictures.iter().any(|picture| picture.view == *view));
     let wanted = |picture: &&Picture| Some(picture.view) == view && picture.image < IMAGES;
+    let hashes = hashes(manifest);
+    let (mut missing, mut damaged) = (Vec::new(), Vec::new());
     let mut shown = Vec::new();
     for picture in manifest.pictures.iter().filter(wanted) {
-        shown.push(Shown { picture, png: read(folder, &picture.file)? });
+        let file = &picture.file;
+        let png = match read(folder, file)? {
+            Some(png) if is_whole(&png, &picture.sha256) => Some(png),
+            Some(_) => {
+                damaged.push(file.clone());
+                None
+            }
+            None => {
+                missing.push(file.clone());
+                None
+            }
+        };
+        shown.push(Shown { picture, png });
     }
+    let on_page: BTreeSet<&str> = shown.iter().map(|one| one.picture.file.as_str()).collect();
+    for (file, sha256) in hashes.iter().filter(|(file, _)| !on_page.contains(*file)) {
+        match read(folder, file) {
+            Ok(Some(png)) if is_whole(&png, sha256) => {}
+            Ok(None) => missing.push((*file).to_owned()),
+            Ok(Some(_)) | Err(_) => damaged.push((*file).to_owned()),
+        }
+    }
+    let elsewhere = hashes.len() - on_page.len();
     fit(&mut shown, folder)?;
-    let gone = shown.iter().filter(|one| one.png.is_none());
-    let missing: Vec<String> = gone.map(|one| one.picture.file.clone()).collect();
     let more = manifest.images.len().saturating_sub(IMAGES);
     let markup = html! {
-        @if !missing.is_empty() {
-            section {
-                p.bad {
-                    "Missing in the folder: " (missing[..missing.len().min(NAMED)].join(", "))
-                    @if missing.len() > NAMED { " and " (missing.len() - NAMED) " more" }
-                    "."
+        @for (what, names) in [("Missing in", &missing), ("Damaged in", &damaged)] {
+            @if !names.is_empty() {
+                section {
+                    p.bad {
+                        (what) " the folder: " (names[..names.len().min(NAMED)].join(", "))
+                        @if names.len() > NAMED { " and " (names.len() - NAMED) " more" }
+                        "."
+                    }
                 }
             }
         }
@@ -62,8 +96,26 @@ pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<(Markup, Vec
             }
         }
         @if more > 0 { p { (more) " more images are in the folder and not on this page." } }
+        @if elsewhere > 0 {
+            p.hint { "Of the pictures of this run, " (elsewhere) " are in the folder alone: the page shows one view of each layer and fold, no sheets and no consensus." }
+        }
     };
-    Ok((markup, missing))
+    Ok(Pictures { markup, missing, damaged })
+}
+
+/// Every picture that the manifest promises, with its SHA-256.
+fn hashes(manifest: &Manifest) -> BTreeMap<&str, &str> {
+    let pictures = manifest.pictures.iter().map(|p| (p.file.as_str(), p.sha256.as_str()));
+    let sheets = manifest.sheets.iter().map(|sheet| (sheet.file.as_str(), sheet.sha256.as_str()));
+    let drawn = manifest.consensus.iter().flat_map(|both| [&both.mean, &both.std]);
+    let drawn = drawn.map(|drawn| (drawn.file.as_str(), drawn.sha256.as_str()));
+    pictures.chain(sheets).chain(drawn).collect()
+}
+
+/// Whether a picture is as it was written, or can at least be read to its end.
+fn is_whole(png: &[u8], sha256: &str) -> bool {
+    digest::of_bytes(png) == sha256
+        || image::load_from_memory_with_format(png, ImageFormat::Png).is_ok()
 }
 
 /// A picture that lies in the folder. A manifest may come from anywhere, and what it names
