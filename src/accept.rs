@@ -235,7 +235,10 @@ pub fn carry_out(golden: &Path, new: &Path, acceptance: &Acceptance) -> Result<(
 
 fn files(folder: &Path) -> Result<BTreeSet<String>, Error> {
     if !folder.is_dir() {
-        return Err(Error::usage(format!("{} is not a folder", folder.display())));
+        return Err(Error::usage_hint(
+            format!("{} is not a folder", folder.display()),
+            "actviz accept GOLDEN NEW takes the two folders that were compared",
+        ));
     }
     output::files_below(folder)
 }

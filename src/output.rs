@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::NamedTempFile;
 
-use crate::error::Error;
+use crate::error::{EXIT_TRY_AGAIN, Error};
 use crate::manifest::{self, Manifest};
 use crate::shard::Shard;
 
@@ -256,9 +256,10 @@ impl Drop for Folder {
 /// device and a pipe that someone reads are written to, and stay what they are.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Usage`] if something is there that is no place for a file.
+/// [`Error::Io`] of a full disk; else [`Error::Usage`], with the system's answer or what is
+/// there that is no place for a file.
 pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fail = |error| Error::io("write", target)(error);
+    let fail = |error| cannot_write(target, error);
     if let Ok(there) = fs::metadata(target)
         && (!there.is_file() || is_a_stream(target))
     {
@@ -272,6 +273,17 @@ pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.as_file_mut().write_all(bytes).map_err(fail)?;
     file.persist(target).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// What may work later keeps its exit code and its hint.
+fn cannot_write(target: &Path, cause: io::Error) -> Error {
+    let error = Error::io("write", target)(cause);
+    match error.exit_code() == EXIT_TRY_AGAIN {
+        true => error,
+        false => {
+            Error::usage_hint(error.to_string(), "give a place in a folder that you may write into")
+        }
+    }
 }
 
 /// Whether it is a link of the system's to what a process has open, as /dev/stdout is.
@@ -298,7 +310,7 @@ fn stream(target: &Path, kind: fs::FileType) -> Result<fs::File, Error> {
         use std::os::unix::fs::FileTypeExt;
         if kind.is_char_device() {
             let device = fs::OpenOptions::new().write(true).open(target);
-            return device.map_err(Error::io("write", target));
+            return device.map_err(|error| cannot_write(target, error));
         }
         if kind.is_fifo() {
             return match open_pipe(target) {
@@ -308,7 +320,7 @@ fn stream(target: &Path, kind: fs::FileType) -> Result<fs::File, Error> {
                 {
                     refuse("is a pipe that nobody reads", "start its reader first, or give a file")
                 }
-                Err(error) => Err(Error::io("write", target)(error)),
+                Err(error) => Err(cannot_write(target, error)),
             };
         }
     }

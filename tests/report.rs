@@ -257,6 +257,17 @@ fn the_page_takes_no_other_file_s_place() {
 }
 
 #[test]
+fn damaged_documents_are_refused_with_a_way_out() {
+    for name in ["insights.json", "manifest.json"] {
+        let place = Place::new("cat.png");
+        fs::write(place.path("out").join(name), "{").unwrap();
+        let error = place.report().unwrap_err();
+        let error = error.downcast_ref::<actviz::Error>().unwrap();
+        assert!(error.to_string().contains(name) && error.hint().is_some(), "{error}");
+    }
+}
+
+#[test]
 fn render_may_follow_into_a_folder_with_a_report() {
     let place = Place::new("cat.png");
     place.report().unwrap();

@@ -17,7 +17,8 @@ use crate::talk::Talk;
 /// something else; those of reading and writing.
 pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     let folder = &args.folder;
-    let Some(manifest) = Manifest::read(folder)? else {
+    let hint = "render the folder again, or read it with the actviz that wrote it";
+    let Some(manifest) = Manifest::read(folder).map_err(|error| hinted(error, hint))? else {
         return Err(Error::usage_hint(
             format!("{} has no {}", folder.display(), manifest::FILE_NAME),
             "make one with actviz render --model ... -o DIR",
@@ -26,7 +27,8 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     };
     let file = args.out.clone().unwrap_or_else(|| folder.join(report::FILE_NAME));
     targets::check_page(folder, &file)?;
-    let figures = insights::Document::read(folder)?;
+    let hint = "make the figures again with actviz insights --model ... -o DIR, or remove the file";
+    let figures = insights::Document::read(folder).map_err(|error| hinted(error, hint))?;
     let page = report::page(folder, &manifest, figures.as_ref())?;
     output::write_whole(&file, page.html.as_bytes())?;
     page.left_out.iter().for_each(|reason| talk.warn(reason));
@@ -38,4 +40,12 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     }
     talk.note(format!("{} ({} KB)", file.display(), page.html.len().div_ceil(1000)));
     Ok(if page.missing.is_empty() && page.damaged.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
+}
+
+/// What is damaged, with a way out.
+fn hinted(error: Error, hint: &str) -> Error {
+    match error {
+        Error::Json { .. } => Error::usage_hint(error.to_string(), hint),
+        error => error,
+    }
 }

@@ -292,6 +292,13 @@ fn a_side_that_lies_in_the_other_is_refused() {
 }
 
 #[test]
+fn what_is_no_folder_is_refused_with_a_way_out() {
+    let place = Place::new();
+    let said = place.actviz(&["accept", "golden", "new/1_1.png"]).assert().code(2);
+    said.stderr(contains("is not a folder").and(contains("hint")));
+}
+
+#[test]
 fn only_what_a_run_wrote_is_pruned() {
     for has_manifest in [true, false] {
         let place = Place::new();

@@ -230,7 +230,9 @@ fn a_report_that_cannot_be_written_is_told_by_its_own_name() {
         said.stderr(contains("folder is a folder").and(contains(".actviz-tmp").not()));
         // A folder that nobody can make a file in.
         let said = place.actviz(&["compare", "golden", "new", flag, "/proc/self/x.html"]).assert();
-        said.code(2).stderr(contains("/proc/self/x.html").and(contains(".actviz-tmp").not()));
+        said.code(2).stderr(
+            contains("hint").and(contains("/proc/self/x.html")).and(contains(".actviz-tmp").not()),
+        );
     }
 }
 
