@@ -287,7 +287,7 @@ fn cannot_write(target: &Path, cause: io::Error) -> Error {
 }
 
 /// Whether it is a link of the system's to what a process has open, as /dev/stdout is.
-fn is_a_stream(target: &Path) -> bool {
+pub(crate) fn is_a_stream(target: &Path) -> bool {
     let parent = target.parent().and_then(|parent| parent.canonicalize().ok());
     let of_the_system =
         |folder: PathBuf| folder == Path::new("/dev") || folder.starts_with("/proc");

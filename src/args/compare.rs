@@ -104,7 +104,7 @@ pub struct AcceptArgs {
     /// These pictures alone, named as in the folder; default: all
     #[arg(value_name = "PICTURES")]
     pub pictures: Vec<String>,
-    /// Remove what GOLDEN has and NEW has not
+    /// Remove what GOLDEN's manifest lists and NEW has not
     #[arg(long, conflicts_with = "pictures")]
     pub prune: bool,
     /// Say what would be done, and do nothing

@@ -304,3 +304,18 @@ fn differences_of_transparency_and_of_low_bits_are_seen() {
     assert_eq!(seen("1_1.png"), Rgb([50, 50, 50]));
     assert_eq!(seen("1_2.png"), Rgb([10, 0, 0]));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_leads_to_an_open_report_is_not_removed() {
+    let place = Place::new();
+    place.compares(&["--junit", "junit.xml"], 0, &[]);
+    let before = fs::read(place.path("junit.xml")).unwrap();
+    let open = fs::OpenOptions::new().append(true).open(place.path("junit.xml")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_actviz"));
+    command.current_dir(place.path("")).args(["compare", "golden", "new"]);
+    let said = command.args(["--junit", "/proc/self/fd/1"]).stdout(open).output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(text.contains("leads to a file") && text.contains("hint"), "{text}");
+    assert!(fs::read(place.path("junit.xml")).unwrap() == before);
+}

@@ -49,7 +49,7 @@ pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> 
     if let Some(folder) = targets.diff_dir {
         check_diff_dir(folder, &names)?;
     }
-    for (_, file) in targets.files.iter().filter(|(_, file)| is_report(file)) {
+    for (_, file) in targets.files.iter().filter(|(_, file)| is_earlier(file)) {
         std::fs::remove_file(file).map_err(Error::io("remove the earlier report", file))?;
     }
     Ok(())
@@ -181,6 +181,12 @@ fn is_of_a_run(file: &Path) -> bool {
 fn is_report(file: &Path) -> bool {
     let head = head_of(file);
     head.contains("<title>actviz compare: ") || head.contains("<testsuites name=\"actviz compare\"")
+}
+
+/// Whether it is a report that goes. What leads to one that is open, as /dev/stdout may, is
+/// the system's.
+fn is_earlier(file: &Path) -> bool {
+    !output::is_a_stream(file) && is_report(file)
 }
 
 /// How a file begins; nothing of what is no file.
