@@ -40,7 +40,7 @@ fn fail(error: &anyhow::Error, verbose: bool) -> u8 {
     let full = |e: &&std::io::Error| e.kind() == ErrorKind::StorageFull;
     if error.downcast_ref().filter(full).is_some() {
         let hint = "make room where its output goes, and run the same command again";
-        talk::error(&anyhow::anyhow!("stdout: no space left"), Some(hint));
+        talk::error("stdout: no space left", Some(hint));
         return error::EXIT_TRY_AGAIN;
     }
     let known = error.downcast_ref::<Error>();
