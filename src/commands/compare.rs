@@ -22,7 +22,7 @@ pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Resu
     let files = [("--junit", &args.junit), ("--html", &args.html)];
     let files = files.into_iter().filter_map(|(flag, file)| Some((flag, file.as_deref()?)));
     let targets = Targets { files: files.collect(), diff_dir: args.diff_dir.as_deref() };
-    targets::check(&args.golden, &args.new, &targets)?;
+    targets::prepare(&args.golden, &args.new, &targets)?;
     let question =
         Question { profile: args.profile, limits: args.limits(), allowed: args.allow.clone() };
     let found = compare::compare(&args.golden, &args.new, &question)?;

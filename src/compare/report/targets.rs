@@ -26,7 +26,7 @@ pub struct Targets<'a> {
 /// # Errors
 /// [`Error::Usage`] with the flag and the file that is in danger; [`Error::Io`] if a
 /// folder cannot be read, or an earlier report not removed.
-pub fn check(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> {
+pub fn prepare(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error> {
     check_each_other(targets)?;
     let names = match targets.diff_dir {
         Some(_) => [side::picture_names(golden)?, side::picture_names(new)?].concat(),
