@@ -9,6 +9,7 @@
 mod agreement;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use actviz::Error;
@@ -280,11 +281,22 @@ fn an_input_too_small_for_the_network_is_told_in_libtorch_s_words() {
 fn a_file_that_libtorch_cannot_read_is_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("damaged.pt");
-    let mut bytes = fs::read(fixtures().join("residual.scripted.pt")).unwrap();
     // The archive is whole, what stands in one of its entries is not.
-    let name = bytes.windows(9).position(|name| name == b"/data.pkl").unwrap();
-    bytes[name + 100..name + 200].fill(0xff);
-    fs::write(&file, &bytes).unwrap();
+    let whole = fs::File::open(fixtures().join("residual.scripted.pt")).unwrap();
+    let mut whole = zip::ZipArchive::new(whole).unwrap();
+    let mut damaged = zip::ZipWriter::new(fs::File::create(&file).unwrap());
+    for index in 0..whole.len() {
+        let mut entry = whole.by_index(index).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if name.ends_with("/data.pkl") {
+            bytes[100..200].fill(0xff);
+        }
+        damaged.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        damaged.write_all(&bytes).unwrap();
+    }
+    damaged.finish().unwrap();
     let Err(error) = engine().open(&file) else { panic!("it was opened") };
     let Error::Load { message, .. } = &error else { panic!("{error}") };
     assert!(!message.contains('\n') && !message.contains("frame #"), "{message}");
