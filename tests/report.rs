@@ -299,7 +299,7 @@ window.addEventListener("load", () => {
   const dialog = document.getElementById("large");
   const title = dialog.querySelector("h2");
   const all = [...document.querySelectorAll(".matrix img")];
-  must(all.length === 9 && all.every((one) => one.naturalWidth > 0), "nine pictures are there");
+  must(all.length === 9 && all.every((one) => one.naturalWidth > 0), "9 pictures are there");
   for (const one of all) {
     one.click();
     must(dialog.open && title.textContent === one.alt, one.alt + " is enlarged");
@@ -364,6 +364,26 @@ fn browse(arguments: &[&str], page: &Path) -> Option<Output> {
 fn a_browser_shows_the_page_and_a_reader_finds_their_way() {
     let place = Place::new("cat.png");
     reader_finds_their_way(&place, READER);
+}
+
+/// The pages of real runs: as many pictures as there are, and a page that can be passed on.
+#[test]
+#[cfg(feature = "torch")]
+fn a_reader_finds_their_way_on_the_pages_of_both_bundles() {
+    for (bundle, pictures) in [("cnn9", 9), ("resnet50", 147)] {
+        let place = Place(tempfile::tempdir().unwrap());
+        let out = place.text("out");
+        let common = ["--model", bundle, "--folds", "3", "-o", &out, "examples/images/fox.png"];
+        for own in [&["render", "--layers", "all"][..], &["insights", "--places", "1"]] {
+            let mut actviz = assert_cmd::Command::cargo_bin("actviz").unwrap();
+            actviz.current_dir(env!("CARGO_MANIFEST_DIR"));
+            actviz.args(own).args(common).assert().success();
+        }
+        let reader = READER.replacen("=== 9", &format!("=== {pictures}"), 1);
+        reader_finds_their_way(&place, &reader);
+        let page = fs::metadata(place.path("out/report.html")).unwrap().len();
+        assert!(page < 8 << 20, "{bundle}: {page} bytes");
+    }
 }
 
 #[test]
