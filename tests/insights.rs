@@ -8,7 +8,7 @@ use actviz::commands::insights::Subjects;
 use actviz::commands::{EXIT_DONE, EXIT_PARTLY, insights};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::insights::Document;
-use actviz::insights::structure::Reach;
+use actviz::insights::reach::Reach;
 use actviz::talk::{Talk, Verbosity};
 use clap::Parser;
 

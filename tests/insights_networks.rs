@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use actviz::engine::{DeviceChoice, Engine, InputShape};
 use actviz::insights::blur::{self, Kind};
-use actviz::insights::structure::{Field, Reach, Structure};
+use actviz::insights::reach::{Field, Reach};
+use actviz::insights::structure::Structure;
 use actviz::insights::{Document, FoldInsights, ModelInsights};
 use actviz::layers::Layer;
 use actviz::torch::TorchEngine;

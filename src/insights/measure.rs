@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 use rayon::prelude::*;
 
-use super::structure::{Reach, Structure};
+use super::reach::Reach;
+use super::structure::Structure;
 use super::trend::Trend;
 use super::{
     Blur, FoldInsights, LayerInsights, ModelInsights, Spread, blur, channels, effective,

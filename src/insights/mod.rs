@@ -5,6 +5,7 @@ pub mod blur;
 pub mod channels;
 pub mod effective;
 mod measure;
+pub mod reach;
 pub mod spectrum;
 pub mod structure;
 pub mod trend;
@@ -21,7 +22,7 @@ use crate::manifest;
 use crate::output;
 
 pub use measure::{Measure, measure};
-use structure::Reach;
+use reach::Reach;
 use trend::Trend;
 pub use words::{comparisons, observations, octaves};
 

@@ -1,7 +1,7 @@
 //! The observations that started this tool, held against the figures.
 
 use super::blur::Kind;
-use super::structure::Reach;
+use super::reach::Reach;
 use super::trend::Trend;
 use super::{Blur, ModelInsights, Observation};
 use crate::agreement;

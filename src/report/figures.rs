@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::plots::{Line, plot};
 use crate::agreement;
-use crate::insights::structure::Reach;
+use crate::insights::reach::Reach;
 use crate::insights::{Blur, FoldInsights, ModelInsights, Spread};
 
 pub(super) fn section(model: &ModelInsights) -> Markup {

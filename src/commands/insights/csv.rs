@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::insights::structure::Reach;
+use crate::insights::reach::Reach;
 use crate::insights::{Document, Spread};
 
 /// One line for each model, layer and fold.

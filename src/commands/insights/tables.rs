@@ -4,7 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use crate::agreement;
-use crate::insights::structure::Reach;
+use crate::insights::reach::Reach;
 use crate::insights::{self, FoldInsights, LayerInsights, ModelInsights, Spread};
 use crate::talk::line;
 
