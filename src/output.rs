@@ -1,7 +1,7 @@
-//! The output folder: who may write into it, and files that appear whole or not
-//! at all.
+//! The output folder: who may write into it, and what a run leaves there.
 
 mod journal;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tempfile::NamedTempFile;
-
-use crate::error::{EXIT_TRY_AGAIN, Error};
+use crate::error::Error;
 use crate::manifest::{self, Manifest};
 use crate::shard::Shard;
 
 use journal::{Access, Earlier, Journal};
 pub use journal::{Kept, Line, file_is, is_whole};
+pub use whole::write_whole;
+pub(crate) use whole::{is_a_stream, read_file, unfinished};
 
 /// The journal of a run under way. It carries the run's configuration, so that the next
 /// run knows an interrupted one of its own kind from somebody else's files.
@@ -252,104 +252,6 @@ impl Drop for Folder {
     }
 }
 
-/// Writes one file outside of a run: whole, or not at all. Makes its folder if need be. A
-/// device and a pipe that someone reads are written to, and stay what they are.
-///
-/// # Errors
-/// [`Error::Io`] of a full disk; else [`Error::Usage`], with the system's answer or what is
-/// there that is no place for a file.
-pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fail = |error| cannot_write(target, error);
-    if let Ok(there) = fs::metadata(target)
-        && (!there.is_file() || is_a_stream(target))
-    {
-        let mut stream = stream(target, there.file_type())?;
-        return stream.write_all(bytes).map_err(fail);
-    }
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(fail)?;
-    let mut file = unfinished(parent, UNFINISHED).map_err(fail)?;
-    file.as_file_mut().write_all(bytes).map_err(fail)?;
-    file.persist(target).map_err(|error| fail(error.error))?;
-    Ok(())
-}
-
-/// What may work later keeps its exit code and its hint.
-fn cannot_write(target: &Path, cause: io::Error) -> Error {
-    let error = Error::io("write", target)(cause);
-    match error.exit_code() == EXIT_TRY_AGAIN {
-        true => error,
-        false => {
-            Error::usage_hint(error.to_string(), "give a place in a folder that you may write into")
-        }
-    }
-}
-
-/// Whether it is a link of the system's to what a process has open, as /dev/stdout is.
-pub(crate) fn is_a_stream(target: &Path) -> bool {
-    let parent = target.parent().and_then(|parent| parent.canonicalize().ok());
-    let of_the_system =
-        |folder: PathBuf| folder == Path::new("/dev") || folder.starts_with("/proc");
-    target.is_symlink() && parent.is_some_and(of_the_system)
-}
-
-/// Opens what is no file, if it can be written to as it is.
-fn stream(target: &Path, kind: fs::FileType) -> Result<fs::File, Error> {
-    let refuse = |what: &str, hint: &str| {
-        Err(Error::usage_hint(format!("{} {what}", target.display()), hint))
-    };
-    if kind.is_dir() {
-        return refuse("is a folder", "give the name of a file in it");
-    }
-    if kind.is_file() {
-        return refuse("leads to a file", "give that file's own name");
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        if kind.is_char_device() {
-            let device = fs::OpenOptions::new().write(true).open(target);
-            return device.map_err(|error| cannot_write(target, error));
-        }
-        if kind.is_fifo() {
-            return match open_pipe(target) {
-                Ok(pipe) => Ok(pipe),
-                Err(error)
-                    if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) =>
-                {
-                    refuse("is a pipe that nobody reads", "start its reader first, or give a file")
-                }
-                Err(error) => Err(cannot_write(target, error)),
-            };
-        }
-    }
-    refuse("is no file, and no pipe or device that takes text", "give the name of a file")
-}
-
-/// Opens a pipe without waiting for a reader; what is then written waits for it.
-#[cfg(unix)]
-fn open_pipe(target: &Path) -> io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let at_once = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let pipe = fs::OpenOptions::new().write(true).custom_flags(at_once).open(target)?;
-    rustix::io::ioctl_fionbio(&pipe, false)?;
-    Ok(pipe)
-}
-
-/// Reads what must be a file. A named pipe would be waited for without end.
-///
-/// # Errors
-/// If it is something else, or cannot be read.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_file() {
-        return fs::read(path);
-    }
-    let what = if kind.is_dir() { "a folder" } else { "a pipe, a socket or a device" };
-    Err(io::Error::other(format!("it is {what}, not a file")))
-}
-
 /// Whether a run into the folder `out` might write over `input`.
 pub fn would_overwrite(out: &Path, input: &Path) -> bool {
     let inside = match (out.canonicalize(), input.canonicalize()) {
@@ -393,23 +295,6 @@ fn leads_out(link: &Path) -> Error {
         format!("{} is a symbolic link, and might lead out of the folder", link.display()),
         "remove it, or write into another folder with -o DIR",
     )
-}
-
-/// A file that no one sees under its final name, readable to whom the umask allows.
-pub(crate) fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder).map_err(|error| {
-        // The file that was to be written is named, not the one on the way there.
-        let text = error.to_string();
-        let cause = text.split(" at path ").next().unwrap_or(&text);
-        io::Error::new(error.kind(), cause.to_owned())
-    })
 }
 
 /// What a killed run left half-written.
