@@ -6,7 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
-use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
+use super::{EXIT_DONE, EXIT_PARTLY, each_fold, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
 use crate::engine::{Engine, Use};
@@ -39,23 +39,10 @@ pub fn run(
     talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let (mut folds, mut failed, mut last) = (Vec::new(), Vec::new(), None);
-    for fold in &model.folds {
-        let operators = match engine.audit(&fold.file) {
-            Ok(operators) => operators,
-            Err(error) if model.folds.len() > 1 && error.is_of_one_fold() => {
-                talk.failed(&error);
-                failed.push(format!("fold {}: {error}", fold.fold));
-                last = Some(error);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        folds.push(Fold { fold: fold.fold, file: crate::plan::text(&fold.file), operators });
-    }
-    if let (true, Some(error)) = (folds.is_empty(), last) {
-        return Err(error.into());
-    }
+    let (folds, failed) = each_fold(model, talk, |fold| {
+        let operators = engine.audit(&fold.file)?;
+        Ok(Fold { fold: fold.fold, file: crate::plan::text(&fold.file), operators })
+    })?;
     let harmless =
         failed.is_empty() && folds.iter().flat_map(|fold| &fold.operators).all(|used| used.allowed);
     let document = Document { schema: 1, model: model.name.clone(), folds, failed };

@@ -6,11 +6,10 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use super::{EXIT_DONE, EXIT_PARTLY, print_json, print_table};
+use super::{EXIT_DONE, EXIT_PARTLY, each_fold, print_json, print_table};
 use crate::args::LayersArgs;
-use crate::bundle::{FoldFile, Model};
+use crate::bundle::Model;
 use crate::engine::Engine;
-use crate::error::Error;
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::plan::InputPlan;
 use crate::talk::{Talk, line};
@@ -40,7 +39,7 @@ struct Row {
 /// fails is told of, and the others are listed.
 ///
 /// # Errors
-/// Those of the engine, if no fold is left; [`Error::FoldsDiffer`].
+/// Those of the engine, if no fold is left; [`crate::error::Error::FoldsDiffer`].
 pub fn run(
     args: &LayersArgs,
     model: &Model,
@@ -49,31 +48,16 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let input = InputPlan::new(&args.input, model)?;
-    let mut first: Option<(usize, Vec<Layer>)> = None;
-    let (mut folds, mut failed, mut last) = (Vec::new(), Vec::new(), None);
-    for fold in &model.folds {
-        let layers = match layers_of(engine, &input, fold) {
-            Ok(layers) => layers,
-            Err(error) if model.folds.len() > 1 && error.is_of_one_fold() => {
-                talk.failed(&error);
-                failed.push(format!("fold {}: {error}", fold.fold));
-                last = Some(error);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        folds.push(fold.fold);
-        match &first {
-            None => first = Some((fold.fold, layers)),
-            Some((other, expected)) => {
-                same_in_all_folds((*other, expected), (fold.fold, &layers))?;
-            }
-        }
+    let (listed, failed) = each_fold(model, talk, |fold| {
+        let mut network = engine.open(&fold.file)?;
+        let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
+        Ok((fold.fold, network.layers(shape)?))
+    })?;
+    for (fold, layers) in listed.iter().skip(1) {
+        same_in_all_folds((listed[0].0, &listed[0].1), (*fold, layers))?;
     }
-    if let (None, Some(error)) = (&first, last) {
-        return Err(error.into());
-    }
-    let layers = first.map(|(_, layers)| layers).unwrap_or_default();
+    let folds = listed.iter().map(|(fold, _)| *fold).collect();
+    let layers = listed.into_iter().next().map(|(_, layers)| layers).unwrap_or_default();
     // A network of vectors alone has no default, and can still be listed.
     let default = Choice::default().pick(&layers, &model.layers).unwrap_or_default();
     let row = |(position, layer): (usize, Layer)| Row {
@@ -98,12 +82,6 @@ pub fn run(
         print_table(out, &table(&document))?;
     }
     Ok(if document.failed.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
-}
-
-fn layers_of(engine: &dyn Engine, input: &InputPlan, fold: &FoldFile) -> Result<Vec<Layer>, Error> {
-    let mut network = engine.open(&fold.file)?;
-    let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
-    network.layers(shape)
 }
 
 fn table(document: &Document) -> Table {

@@ -19,7 +19,7 @@ mod trust;
 use std::io::{self, Write};
 
 use crate::args::{Cli, Command, RunArgs, TrustArgs};
-use crate::bundle::Model;
+use crate::bundle::{FoldFile, Model};
 use crate::deterministic;
 use crate::engine::{Engine, Precision};
 use crate::error::Error;
@@ -161,6 +161,34 @@ fn without_libtorch() -> Error {
         "this actviz was built without libtorch: it cannot run networks",
         "build it with the default features",
     )
+}
+
+/// Looks at each fold of a model. Where one of several fails, that is told, and the others are
+/// looked at. Gives what was found, and in words what failed.
+///
+/// # Errors
+/// Those of `look`, if no fold is left or they are not of one fold alone.
+fn each_fold<T>(
+    model: &Model,
+    talk: &Talk,
+    look: impl Fn(&FoldFile) -> Result<T, Error>,
+) -> Result<(Vec<T>, Vec<String>), Error> {
+    let (mut found, mut failed, mut last) = (Vec::new(), Vec::new(), None);
+    for fold in &model.folds {
+        match look(fold) {
+            Ok(one) => found.push(one),
+            Err(error) if model.folds.len() > 1 && error.is_of_one_fold() => {
+                talk.failed(&error);
+                failed.push(format!("fold {}: {error}", fold.fold));
+                last = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match last {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok((found, failed)),
+    }
 }
 
 /// Prints one JSON document.

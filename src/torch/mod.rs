@@ -96,9 +96,14 @@ impl TorchEngine {
         self.load_with(file, Taps::Activations)
     }
 
-    fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
+    /// Looks at a file before libtorch does.
+    fn check(&self, file: &Path) -> Result<(), Error> {
         archive::check(file)?;
-        archive::check_size(file, self.limit)?;
+        archive::check_size(file, self.limit)
+    }
+
+    fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
+        self.check(file)?;
         let network = TorchNetwork::load(file, self.device, self.precision, taps, &self.allowed)?;
         Ok(network.knowing(self.known.clone()))
     }
@@ -114,8 +119,7 @@ impl Engine for TorchEngine {
     }
 
     fn audit(&self, file: &Path) -> Result<Vec<Use>, Error> {
-        archive::check(file)?;
-        archive::check_size(file, self.limit)?;
+        self.check(file)?;
         audit::of(file, &self.allowed)
     }
 
