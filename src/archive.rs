@@ -18,7 +18,7 @@ use crate::error::Error;
 
 pub use directory::{Problem, check as check_directory};
 #[cfg(feature = "torch")]
-pub use records::Records;
+pub use records::{Program, Records};
 
 /// The extra file in which a TorchScript file can carry its own `model.json`.
 pub const EXTRA: &str = "actviz.json";

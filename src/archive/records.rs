@@ -12,6 +12,7 @@ use libdeflater::Decompressor;
 use rayon::prelude::*;
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::digest;
 use crate::error::Error;
 
 /// Where the records of a file are, by their names within the archive ("data/0").
@@ -19,6 +20,11 @@ pub struct Records {
     file: PathBuf,
     entries: HashMap<String, Entry>,
 }
+
+/// All of a file but its weights' values: files of one program differ in nothing else that
+/// matters. The folds of a cross-validation are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program(String);
 
 struct Entry {
     start: u64,
@@ -64,12 +70,23 @@ impl Records {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::NotTorchScript`] if one is damaged.
-    pub fn check_code(&self) -> Result<(), Error> {
-        let is_weight = |name: &str| name.starts_with("data/") || name.starts_with("constants/");
-        let code = self.entries.iter().filter(|(name, _)| !is_weight(name));
+    pub fn check_code(&self) -> Result<Program, Error> {
+        let (tensors, code): (Vec<_>, Vec<_>) =
+            self.entries.iter().partition(|(name, _)| is_weight(name) || is_constant(name));
         let mut places: Vec<(&str, Vec<u8>)> =
-            code.map(|(name, entry)| (name.as_str(), vec![0; entry.unpacked])).collect();
-        self.unpack(places.iter_mut().map(|(name, place)| (*name, place.as_mut_slice())).collect())
+            code.iter().map(|(name, entry)| (name.as_str(), vec![0; entry.unpacked])).collect();
+        self.unpack(
+            places.iter_mut().map(|(name, place)| (*name, place.as_mut_slice())).collect(),
+        )?;
+        let tensors = tensors.into_iter().map(|(name, entry)| {
+            let values = if is_weight(name) { 0 } else { entry.crc32 };
+            format!("{name} {} {values:x}", entry.unpacked)
+        });
+        let code = places.iter().filter(|(name, _)| is_meant(name));
+        let code = code.map(|(name, text)| format!("{name} {}", digest::of_bytes(&in_order(text))));
+        let mut lines: Vec<String> = tensors.chain(code).collect();
+        lines.sort();
+        Ok(Program(digest::of_bytes(lines.join("\n").as_bytes())))
     }
 
     /// Unpacks the named records, each into its place, and compares their checksums.
@@ -119,6 +136,36 @@ impl Records {
         }
         if crc32fast::hash(place) == entry.crc32 { Ok(()) } else { Err(bad("is damaged")) }
     }
+}
+
+fn is_weight(name: &str) -> bool {
+    name.starts_with("data/")
+}
+
+/// Tensors that the code names: numbers in Python, where it was traced.
+fn is_constant(name: &str) -> bool {
+    name.starts_with("constants/")
+}
+
+/// Whether a record says what the network does. The others say where the code came from, and
+/// when it was saved.
+fn is_meant(name: &str) -> bool {
+    !name.ends_with(".debug_pkl") && !name.starts_with(".data/")
+}
+
+/// Code with the constants of each class sorted: Python gives them in another order in every
+/// process that saves the network.
+fn in_order(code: &[u8]) -> Vec<u8> {
+    let is_constant = |line: &[u8]| line.starts_with(b"  ") && holds(line, b" : Final[");
+    let mut lines: Vec<&[u8]> = code.split(|byte| *byte == b'\n').collect();
+    for run in lines.chunk_by_mut(|a, b| is_constant(a) && is_constant(b)) {
+        run.sort_unstable();
+    }
+    lines.join(&b'\n')
+}
+
+fn holds(line: &[u8], part: &[u8]) -> bool {
+    line.windows(part.len()).any(|window| window == part)
 }
 
 fn damaged(file: &Path, problem: &str) -> Error {
@@ -177,15 +224,66 @@ mod tests {
         assert!(problem(&file, "data/0", 399).contains("another size"));
     }
 
-    #[test]
-    fn a_changed_letter_of_the_code_is_found() {
+    /// An archive of these records.
+    fn archive_of(records: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
         let place = tempfile::tempdir().expect("a folder");
         let file = place.path().join("net.pt");
         let mut writer = ZipWriter::new(File::create(&file).expect("a file"));
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        writer.start_file("net/code/a.py", options).expect("an entry");
-        writer.write_all(b"relu").expect("its bytes");
+        for (name, text) in records {
+            writer.start_file(format!("net/{name}"), options).expect("an entry");
+            writer.write_all(text.as_bytes()).expect("its bytes");
+        }
         writer.finish().expect("an archive");
+        (place, file)
+    }
+
+    fn program(records: &[(&str, &str)]) -> Program {
+        let (_place, file) = archive_of(records);
+        Records::of(&file).expect("records").check_code().expect("whole")
+    }
+
+    const CODE: &str = "class A(Module):\n  w : Tensor\n  a : Final[int] = 1\n  b : Final[int] = 2\n\
+                        \n  def forward(self):\n    return 1\n";
+
+    #[test]
+    fn folds_are_one_program_whatever_their_weights_and_the_order_of_their_constants() {
+        let swapped = CODE.replace(
+            "  a : Final[int] = 1\n  b : Final[int] = 2",
+            "  b : Final[int] = 2\n  a : Final[int] = 1",
+        );
+        let one =
+            program(&[("code/a.py", CODE), ("data/0", "12"), (".data/serialization_id", "1")]);
+        let other =
+            program(&[("data/0", "34"), ("code/a.py", &swapped), (".data/serialization_id", "2")]);
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn other_code_constants_or_sizes_are_another_program() {
+        let base = [("code/a.py", CODE), ("data/0", "12"), ("constants/0", "5"), ("data.pkl", "p")];
+        let one = program(&base);
+        let other_value = CODE.replace("b : Final[int] = 2", "b : Final[int] = 3");
+        let moved =
+            CODE.replace("  w : Tensor\n  a", "  a").replace("= 2\n", "= 2\n  w : Tensor\n");
+        for (place, record) in [
+            (0, ("code/a.py", other_value.as_str())),
+            (0, ("code/a.py", moved.as_str())),
+            (0, ("code/b.py", CODE)),
+            (1, ("data/0", "123")),
+            (1, ("data/1", "12")),
+            (2, ("constants/0", "6")),
+            (3, ("data.pkl", "q")),
+        ] {
+            let mut changed = base;
+            changed[place] = record;
+            assert_ne!(program(&changed), one, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_letter_of_the_code_is_found() {
+        let (_place, file) = archive_of(&[("code/a.py", "relu")]);
         Records::of(&file).expect("records").check_code().expect("whole");
         let mut bytes = std::fs::read(&file).expect("the archive");
         let at = bytes.windows(4).position(|window| window == b"relu").expect("the code");

@@ -204,8 +204,6 @@ void Audit::check() const {
 
 namespace {
 
-using Unpack = std::function<void(const std::vector<actviz_record>&)>;
-
 class Loader {
  public:
   Loader(const std::string& path, at::Device device, Audit& audit, const Unpack& unpack)
@@ -220,7 +218,7 @@ class Loader {
             [this](const std::string& qualifier) { return source(qualifier); },
             reader_.version()) {}
 
-  Module load() {
+  Loaded load() {
     populate_upgraders_graph_map();
     const IValue constants = read("constants");
     TORCH_CHECK(constants.isTuple(), "constants.pkl holds no tuple");
@@ -240,7 +238,7 @@ class Loader {
       }
     }
     audit_.check();
-    return module;
+    return Loaded{std::move(module), weights(), code_tensors()};
   }
 
  private:
@@ -250,8 +248,9 @@ class Loader {
   const Unpack& unpack_;
   std::shared_ptr<CompilationUnit> unit_;
   std::vector<IValue> constants_;
-  // How many bytes each record had, by where they were put.
-  std::unordered_map<const void*, size_t> sizes_;
+  // The records of tensors, by where their bytes were put.
+  std::unordered_map<const void*, WeightRecord> records_;
+  bool restores_itself_ = false;
   SourceImporter importer_;
 
   std::shared_ptr<Source> source(const std::string& qualifier) {
@@ -295,7 +294,7 @@ class Loader {
             return std::move(found->second);
           }
           auto [again, size] = reader_.getRecord(archive + "/" + name);
-          sizes_[again.get()] = size;
+          records_[again.get()] = {archive + "/" + name, size, {}};
           return std::move(again);
         },
         device_);
@@ -307,7 +306,7 @@ class Loader {
 
   // A pickle says itself how many elements a tensor's memory has, and libtorch believes it:
   // more than the record holds would be the memory of others.
-  void check_sizes(const IValue& value) const {
+  void check_sizes(const IValue& value) {
     if (!device_.is_cpu()) {
       return;
     }
@@ -318,13 +317,35 @@ class Loader {
         continue;
       }
       const at::Storage storage = part.toTensor().storage();
-      const auto size = sizes_.find(storage.data());
-      if (storage.nbytes() > 0 && size != sizes_.end()) {
+      const auto record = records_.find(storage.data());
+      if (storage.nbytes() > 0 && record != records_.end()) {
         TORCH_CHECK(
-            storage.nbytes() <= size->second,
-            "a tensor claims ", storage.nbytes(), " bytes, and its record holds ", size->second);
+            storage.nbytes() <= record->second.size,
+            "a tensor claims ", storage.nbytes(), " bytes, and its record holds ",
+            record->second.size);
+        record->second.storage = storage;
       }
     }
+  }
+
+  std::vector<WeightRecord> weights() const {
+    std::vector<WeightRecord> weights;
+    for (const auto& [place, record] : records_) {
+      if (record.name.rfind("data/", 0) == 0) {
+        weights.push_back(record);
+      }
+    }
+    return restores_itself_ || !device_.is_cpu() ? std::vector<WeightRecord>() : weights;
+  }
+
+  std::vector<at::Tensor> code_tensors() const {
+    std::vector<at::Tensor> tensors;
+    for (const IValue& constant : constants_) {
+      if (constant.isTensor() && constant.toTensor().has_storage()) {
+        tensors.push_back(constant.toTensor());
+      }
+    }
+    return tensors;
   }
 
   // The bytes of all records whose names begin so.
@@ -336,7 +357,7 @@ class Loader {
       if (size > 0) {
         auto place = bytes.emplace(name, c10::GetAllocator(c10::kCPU)->allocate(size)).first;
         records.push_back({place->first.c_str(), place->second.get(), size});
-        sizes_[place->second.get()] = size;
+        records_[place->second.get()] = {name, size, {}};
       }
     }
     if (!records.empty()) {
@@ -358,6 +379,7 @@ class Loader {
       }
       return object;
     }
+    restores_itself_ = true;
     audit_.scan(*set_state, *unit_);
     for (Function* function : unit_->get_functions()) {
       if (is_magic(function->name())) {
@@ -384,7 +406,7 @@ class Loader {
 
 }  // namespace
 
-Module load_audited(
+Loaded load_audited(
     const std::string& path, at::Device device, Audit& audit, const Unpack& unpack) {
   if (!device.is_cpu()) {
     // Sizes are compared before anything is copied to the device.

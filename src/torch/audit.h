@@ -58,14 +58,30 @@ class Audit {
   void note(const std::string& name, bool allowed, const std::string& place);
 };
 
+// Fills records in, all at once, or throws.
+using Unpack = std::function<void(const std::vector<actviz_record>&)>;
+
+// A record of weights, e.g. "data/0", its bytes, and their memory, if a tensor has it.
+struct WeightRecord {
+  std::string name;
+  size_t size;
+  c10::Storage storage;
+};
+
+struct Loaded {
+  torch::jit::Module module;
+  // Empty if objects restored themselves from what was saved, or on another device than
+  // the processor.
+  std::vector<WeightRecord> weights;
+  // The tensors that the code names.
+  std::vector<at::Tensor> constants;
+};
+
 // Loads a TorchScript file as torch::jit::load does, but nothing of its code runs
 // before it was scanned, and none that holds an operator that is not allowed. That
 // takes a loader of its own: torch::jit::load calls a class's `__setstate__` while it
-// reads the file. `unpack` fills in the weights, all at once, or throws.
-torch::jit::Module load_audited(
-    const std::string& path,
-    at::Device device,
-    Audit& audit,
-    const std::function<void(const std::vector<actviz_record>&)>& unpack);
+// reads the file.
+Loaded load_audited(
+    const std::string& path, at::Device device, Audit& audit, const Unpack& unpack);
 
 }  // namespace actviz

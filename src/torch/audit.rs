@@ -13,8 +13,11 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::Load`] if the file cannot be read, and those of [`Records`].
 pub(super) fn of(file: &Path, allowed: &[String]) -> Result<Vec<Use>, Error> {
-    let text =
-        unpacking(file, |unpack| ffi::audit(&ffi::c_path(file)?, &ffi::c_lines(allowed)?, unpack))?;
+    let records = Records::of(file)?;
+    records.check_code()?;
+    let text = unpacking(&records, |unpack| {
+        ffi::audit(&ffi::c_path(file)?, &ffi::c_lines(allowed)?, unpack)
+    })?;
     let text = text.map_err(|detail| Error::Load {
         file: file.to_owned(),
         message: message::headline(&detail),
@@ -23,14 +26,12 @@ pub(super) fn of(file: &Path, allowed: &[String]) -> Result<Vec<Use>, Error> {
     Ok(text.lines().filter_map(use_of).collect())
 }
 
-/// Makes a call of libtorch that needs the weights in `file`. Why they cannot be unpacked
-/// comes before what libtorch says then.
+/// Makes a call of libtorch that needs weights. Why they cannot be unpacked comes before what
+/// libtorch says then.
 pub(super) fn unpacking<T>(
-    file: &Path,
+    records: &Records,
     call: impl FnOnce(Fill<'_>) -> Result<T, String>,
 ) -> Result<Result<T, String>, Error> {
-    let records = Records::of(file)?;
-    records.check_code()?;
     let mut failure = None;
     let result = call(&mut |wanted| match records.unpack(wanted) {
         Ok(()) => true,

@@ -61,7 +61,9 @@ unsafe extern "C" {
     fn actviz_node_count(network: *const RawNetwork) -> usize;
     fn actviz_node_at(network: *const RawNetwork, index: usize) -> RawNode;
     fn actviz_structure(network: *const RawNetwork) -> *const c_char;
-    fn actviz_code(network: *const RawNetwork, out: *mut *mut c_char) -> *mut c_char;
+    fn actviz_is_refillable(network: *const RawNetwork) -> i32;
+    fn actviz_refill(network: *mut RawNetwork, unpack: Unpack, context: *mut c_void)
+    -> *mut c_char;
     fn actviz_input_channels(network: *const RawNetwork) -> i64;
     fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
     fn actviz_use_channels_last(network: *mut RawNetwork, on: i32) -> *mut c_char;
@@ -120,6 +122,7 @@ pub(super) struct RawSite {
 }
 
 /// A loaded network.
+#[derive(Debug)]
 pub(super) struct Handle(NonNull<RawNetwork>);
 
 // SAFETY: libtorch's modules, graphs and tensors are bound to no thread (reference
@@ -203,11 +206,20 @@ impl Handle {
         text.to_string_lossy().into_owned()
     }
 
-    /// The code as it runs, without the values of the weights.
-    pub fn code(&self) -> Result<String, String> {
-        // SAFETY: the network lives as long as `self`; `text_of` gives a pointer that
-        // outlives the call.
-        text_of(|out| unsafe { actviz_code(self.0.as_ptr(), out) })
+    /// Whether weights of another file of the same program can be filled in.
+    pub fn is_refillable(&self) -> bool {
+        // SAFETY: the network lives as long as `self`.
+        unsafe { actviz_is_refillable(self.0.as_ptr()) != 0 }
+    }
+
+    /// Fills them in; gives nothing back if that fails. A panic in `unpack` passes through.
+    pub fn refill(self, unpack: Fill<'_>) -> Result<Handle, String> {
+        check(filling(unpack, |context| {
+            // SAFETY: the network lives as long as `self`, which is owned, so no run is under
+            // way; `context` is what `unpack_records` expects.
+            unsafe { actviz_refill(self.0.as_ptr(), unpack_records, context) }
+        }))?;
+        Ok(self)
     }
 
     /// Input channels of the first convolution; 0 if the graph does not tell.

@@ -26,16 +26,16 @@ mod capture;
 mod device;
 mod ffi;
 mod gradient;
-mod known;
 mod message;
 mod network;
+mod spare;
 
 use std::path::Path;
 
 pub use device::{cuda_state, folder};
 pub use network::{Gradients, Node, Tap, Taps, TorchNetwork};
 
-use self::known::Known;
+use self::spare::Spare;
 use crate::archive;
 use crate::engine::{Device, DeviceChoice, Engine, Network, Precision, Use};
 use crate::error::Error;
@@ -49,8 +49,8 @@ pub struct TorchEngine {
     /// The most bytes that a network may unpack to.
     limit: u64,
     precision: Precision,
-    /// The layers of the networks that it has opened.
-    known: Known,
+    /// The network that was closed last.
+    spare: Spare,
 }
 
 impl TorchEngine {
@@ -70,12 +70,12 @@ impl TorchEngine {
             }
         }
         let (limit, precision) = (archive::DEFAULT_LIMIT, Precision::F32);
-        Ok(TorchEngine { device, allowed: Vec::new(), limit, precision, known: Known::default() })
+        Ok(TorchEngine { device, allowed: Vec::new(), limit, precision, spare: Spare::default() })
     }
 
     /// The same engine, which lets networks use these operators too, e.g. `aten::save`.
     pub fn allowing(self, operators: &[String]) -> TorchEngine {
-        TorchEngine { allowed: operators.to_vec(), ..self }
+        TorchEngine { allowed: operators.to_vec(), spare: Spare::default(), ..self }
     }
 
     /// The same engine, which takes networks up to this many bytes, unpacked.
@@ -85,7 +85,7 @@ impl TorchEngine {
 
     /// The same engine, whose networks compute in this precision.
     pub fn computing_in(self, precision: Precision) -> TorchEngine {
-        TorchEngine { precision, ..self }
+        TorchEngine { precision, spare: Spare::default(), ..self }
     }
 
     /// Loads the network in `file`; [`Engine::open`] with the network's own type.
@@ -104,8 +104,8 @@ impl TorchEngine {
 
     fn load_with(&self, file: &Path, taps: Taps) -> Result<TorchNetwork, Error> {
         self.check(file)?;
-        let network = TorchNetwork::load(file, self.device, self.precision, taps, &self.allowed)?;
-        Ok(network.knowing(self.known.clone()))
+        let (allowed, spare) = (&self.allowed, &self.spare);
+        TorchNetwork::load(file, self.device, self.precision, taps, allowed, spare)
     }
 }
 

@@ -12,8 +12,9 @@ use super::capture::{self, Picture};
 use super::device;
 use super::ffi::{self, Handle};
 use super::gradient;
-use super::known::{Known, Program, Shown};
 use super::message;
+use super::spare::{Lent, Spare};
+use crate::archive::{Program, Records};
 use crate::engine::{Device, InputShape, Network, Precision, Take};
 use crate::error::Error;
 use crate::layers::{Layer, Order};
@@ -73,18 +74,27 @@ pub struct Tap<'a> {
 /// the engine says so.
 pub struct TorchNetwork {
     source: Source,
-    handle: Handle,
+    loaded: Lent,
+    /// How many images a batch is filled up to.
+    fill: usize,
+}
+
+/// What the files of one program have in common, with the weights of one of them.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub program: Program,
+    pub taps: Taps,
+    pub handle: Handle,
     nodes: Vec<Node>,
     batching: Batching,
     memory: Memory,
-    /// How many images a batch is filled up to.
-    fill: usize,
-    known: Known,
+    /// The layers that inputs of these sizes run.
+    layers: Vec<(InputShape, Vec<Layer>)>,
 }
 
 /// Whether several images may be run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Batching {
+enum Batching {
     /// Not looked at yet.
     Unknown,
     /// The first dimension of every layer counts the images.
@@ -106,6 +116,33 @@ enum Memory {
     AsSavedForGood,
 }
 
+impl Loaded {
+    fn new(
+        handle: Handle,
+        source: &Source,
+        (program, taps): (Program, Taps),
+    ) -> Result<Loaded, Error> {
+        let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
+        if nodes.is_empty() {
+            return Err(Error::NoActivations { file: source.file.clone() });
+        }
+        let batching =
+            if handle.is_data_dependent() { Batching::Single } else { Batching::Unknown };
+        let memory = match source.device {
+            Device::Cpu => Memory::AsSaved,
+            Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
+        };
+        Ok(Loaded { program, taps, handle, nodes, batching, memory, layers: Vec::new() })
+    }
+
+    /// The same program with the weights in `records`.
+    fn refilled(self, records: &Records, source: &Source) -> Result<Loaded, Error> {
+        let handle = audit::unpacking(records, |unpack| self.handle.refill(unpack))?;
+        let handle = handle.map_err(|detail| source.load_error(detail))?;
+        Ok(Loaded { handle, ..self })
+    }
+}
+
 impl TorchNetwork {
     pub(super) fn load(
         file: &Path,
@@ -113,37 +150,30 @@ impl TorchNetwork {
         precision: Precision,
         taps: Taps,
         allowed: &[String],
+        spare: &Spare,
     ) -> Result<TorchNetwork, Error> {
         let source = Source { file: file.to_owned(), device };
-        let handle = audit::unpacking(file, |unpack| {
-            let (path, allowed) = (ffi::c_path(file)?, ffi::c_lines(allowed)?);
-            let all = taps == Taps::Operators;
-            let bf16 = precision == Precision::Bf16;
-            Handle::load(&path, device::number(device), bf16, all, &allowed, unpack)
-        })?;
-        let handle = handle.map_err(|detail| source.load_error(detail))?;
-        let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
-        if nodes.is_empty() {
-            return Err(Error::NoActivations { file: file.to_owned() });
-        }
-        let batching =
-            if handle.is_data_dependent() { Batching::Single } else { Batching::Unknown };
-        let memory = match device {
-            Device::Cpu => Memory::AsSaved,
-            Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
+        let records = Records::of(file)?;
+        let program = records.check_code()?;
+        let loaded = match spare.take(&program, taps) {
+            Some(loaded) => loaded.refilled(&records, &source)?,
+            None => {
+                let handle = audit::unpacking(&records, |unpack| {
+                    let (path, allowed) = (ffi::c_path(file)?, ffi::c_lines(allowed)?);
+                    let all = taps == Taps::Operators;
+                    let bf16 = precision == Precision::Bf16;
+                    Handle::load(&path, device::number(device), bf16, all, &allowed, unpack)
+                })?;
+                let handle = handle.map_err(|detail| source.load_error(detail))?;
+                Loaded::new(handle, &source, (program, taps))?
+            }
         };
-        let known = Known::default();
-        Ok(TorchNetwork { source, handle, nodes, batching, memory, fill: 1, known })
-    }
-
-    /// The same network, which shares what is known of others.
-    pub(super) fn knowing(self, known: Known) -> TorchNetwork {
-        TorchNetwork { known, ..self }
+        Ok(TorchNetwork { source, loaded: spare.lend(loaded), fill: 1 })
     }
 
     /// The activation calls in the network's code, those in dead branches included.
     pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+        &self.loaded.nodes
     }
 
     /// Runs the network on images (N, C, H, W; f32, already normalised), calls `look`
@@ -161,7 +191,7 @@ impl TorchNetwork {
         gradients: Gradients,
         mut look: impl FnMut(Tap<'_>, &Tensor) -> Result<(), Error>,
     ) -> Result<Vec<Tensor>, Error> {
-        let nodes = &self.nodes;
+        let Loaded { handle, nodes, .. } = &mut *self.loaded;
         let mut namer = Namer::default();
         let mut failure = None;
         let mut position = 0;
@@ -178,7 +208,7 @@ impl TorchNetwork {
                 }
             }
         };
-        let result = self.handle.run(images, gradients == Gradients::On, &mut tap);
+        let result = handle.run(images, gradients == Gradients::On, &mut tap);
         if let Some(error) = failure {
             return Err(error);
         }
@@ -222,7 +252,7 @@ impl TorchNetwork {
 
     /// Lays the filters out channels last or as they were, and says what is so now.
     fn lay_out(&mut self, channels_last: bool) -> Memory {
-        match self.handle.use_channels_last(channels_last) {
+        match self.loaded.handle.use_channels_last(channels_last) {
             Ok(()) if channels_last => Memory::ChannelsLast,
             _ => Memory::AsSavedForGood,
         }
@@ -276,8 +306,8 @@ impl TorchNetwork {
         if layers.is_empty() {
             return Err(Error::NoActivations { file: self.source.file.clone() });
         }
-        if self.batching == Batching::Unknown {
-            self.batching = if all_in_batch { Batching::Together } else { Batching::Single };
+        if self.loaded.batching == Batching::Unknown {
+            self.loaded.batching = if all_in_batch { Batching::Together } else { Batching::Single };
         }
         Ok(layers)
     }
@@ -285,7 +315,7 @@ impl TorchNetwork {
 
 impl Network for TorchNetwork {
     fn structure(&self) -> String {
-        self.handle.structure()
+        self.loaded.handle.structure()
     }
 
     fn gradients(
@@ -335,22 +365,20 @@ impl Network for TorchNetwork {
     }
 
     fn input_channels(&self) -> Option<usize> {
-        usize::try_from(self.handle.input_channels()).ok().filter(|&channels| channels > 0)
+        usize::try_from(self.loaded.handle.input_channels()).ok().filter(|&channels| channels > 0)
     }
 
     fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
         // What the input's values decide, another input decides otherwise.
-        if self.handle.is_data_dependent() {
+        if self.loaded.handle.is_data_dependent() {
             return self.look_for_layers(input);
         }
-        let Ok(code) = self.handle.code() else { return self.look_for_layers(input) };
-        let program = Program { code, nodes: self.nodes.clone(), input };
-        if let Some(shown) = self.known.get(&program) {
-            self.batching = shown.batching;
-            return Ok(shown.layers);
+        let known = self.loaded.layers.iter().find(|(of, _)| *of == input);
+        if let Some((_, layers)) = known {
+            return Ok(layers.clone());
         }
         let layers = self.look_for_layers(input)?;
-        self.known.add(program, Shown { layers: layers.clone(), batching: self.batching });
+        self.loaded.layers.push((input, layers.clone()));
         Ok(layers)
     }
 
@@ -367,28 +395,28 @@ impl Network for TorchNetwork {
         let (count, channels, height, width) = batch.dim();
         let images = capture::tensor(batch).map_err(|error| self.tensor_error(batch, error))?;
         let filled = count.max(self.fill);
-        if filled > 1 && self.batching == Batching::Unknown {
+        if filled > 1 && self.loaded.batching == Batching::Unknown {
             self.layers(InputShape { channels, height, width })?;
         }
-        if filled <= 1 || self.batching == Batching::Single {
+        if filled <= 1 || self.loaded.batching == Batching::Single {
             return self.run_one_by_one(&images, wanted, take);
         }
         let batch = capture::filled(&images, filled);
         let batch = batch.map_err(|error| self.failed_to_hand_over(&images, error))?;
-        if self.memory == Memory::AsSaved {
-            self.memory = self.lay_out(true);
+        if self.loaded.memory == Memory::AsSaved {
+            self.loaded.memory = self.lay_out(true);
         }
         let mut results = self.run_together(&batch, wanted, take);
-        if results.is_err() && self.memory == Memory::ChannelsLast {
+        if results.is_err() && self.loaded.memory == Memory::ChannelsLast {
             // Code such as `x.view(len(x), -1)` knows the layout that it was written for.
-            self.memory = self.lay_out(false);
+            self.loaded.memory = self.lay_out(false);
             results = self.run_together(&batch, wanted, take);
         }
         let mut results = results.or_else(|_| {
             // A traced network may know one image only, or the batch is too much for the
             // memory.
             let results = self.run_one_by_one(&images, wanted, take)?;
-            self.batching = Batching::Single;
+            self.loaded.batching = Batching::Single;
             Ok(results)
         })?;
         results.truncate(count);

@@ -1,8 +1,8 @@
 // Reads from a frozen graph what taps depend on.
 #pragma once
 
+#include "dependents.h"
 #include "operators.h"
-#include "tap.h"
 
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/constants.h>
@@ -23,17 +23,12 @@ using namespace torch::jit;
 // What the frozen graph tells about its taps.
 class Reader {
  public:
-  Reader(Graph& graph, const Module& module) : graph_(graph), module_(module) {
-    marked_.insert(graph.inputs().at(1));
-    do {
-      grown_ = false;
-      spread(graph.block());
-    } while (grown_);
-  }
+  Reader(Graph& graph, const Module& module)
+      : graph_(graph), module_(module), dependents_(graph, graph.inputs().at(1)) {}
 
   // Whether the values of `value` come from the network's input.
   bool depends_on_input(Value* value) const {
-    return marked_.count(value) != 0;
+    return dependents_.contain(value);
   }
 
   // Whether a number is read out of a tensor that depends on the input: what a branch
@@ -114,7 +109,7 @@ class Reader {
       }
       // What was written into it before, e.g. by appending to a list.
       for (const Use& use : value->uses()) {
-        if (writes_to(use) && use.user->isBefore(tap)) {
+        if (Dependents::writes_to(use) && use.user->isBefore(tap)) {
           push_inputs(use.user, open);
         }
       }
@@ -134,68 +129,10 @@ class Reader {
     return std::nullopt;
   }
 
-  // The shape of a tensor does not carry its values.
-  static bool reads_only_shape(Node* node) {
-    static const std::unordered_set<std::string> names{
-        "size", "dim", "len", "numel", "sym_size", "shape", "dtype", "device", "layout"};
-    return names.count(node->kind().toUnqualString()) != 0;
-  }
-
-  static bool writes_to(const Use& use) {
-    const FunctionSchema* schema = use.user->maybeSchema();
-    if (!schema || use.offset >= schema->arguments().size() || use.user->kind() == tap_symbol()) {
-      return false;
-    }
-    const auto* alias = schema->arguments()[use.offset].alias_info();
-    return alias && alias->isWrite();
-  }
-
  private:
   Graph& graph_;
   const Module& module_;
-  std::unordered_set<Value*> marked_;
-  bool grown_ = false;
-
-  void mark(Value* value) {
-    grown_ = marked_.insert(value).second || grown_;
-  }
-
-  void spread(Block* block) {
-    for (Node* node : block->nodes()) {
-      if (reads_only_shape(node)) {
-        continue;
-      }
-      bool fed = std::any_of(node->inputs().begin(), node->inputs().end(), [&](Value* input) {
-        return depends_on_input(input);
-      });
-      for (Block* inner : node->blocks()) {
-        if (fed) {
-          std::for_each(inner->inputs().begin(), inner->inputs().end(), [&](Value* v) { mark(v); });
-        }
-        spread(inner);
-        fed = fed || std::any_of(inner->outputs().begin(), inner->outputs().end(), [&](Value* v) {
-                return depends_on_input(v);
-              });
-      }
-      if (node->hasAttribute(attr::Subgraph)) {
-        auto subgraph = node->g(attr::Subgraph);
-        for (size_t i = 0; i < node->inputs().size() && i < subgraph->inputs().size(); ++i) {
-          if (depends_on_input(node->input(i))) {
-            mark(subgraph->inputs()[i]);
-          }
-        }
-        spread(subgraph->block());
-      }
-      if (fed) {
-        std::for_each(node->outputs().begin(), node->outputs().end(), [&](Value* v) { mark(v); });
-        for (size_t i = 0; i < node->inputs().size(); ++i) {
-          if (writes_to(Use(node, i))) {
-            mark(node->input(i));
-          }
-        }
-      }
-    }
-  }
+  Dependents dependents_;
 
   static void push_inputs(Node* node, std::vector<Value*>& open) {
     open.insert(open.end(), node->inputs().begin(), node->inputs().end());

@@ -1,9 +1,11 @@
 // Loads a TorchScript file, puts a tap after every activation in its graph, and runs it: what
-// Rust may call (shim.h). No arithmetic on tensors happens here.
+// Rust may call (shim.h). No arithmetic on tensors happens here, but for folding (fold.h).
 #include "shim.h"
 
 #include "audit.h"
+#include "fold.h"
 #include "reader.h"
+#include "refill.h"
 #include "structure.h"
 #include "tap.h"
 #include "tapper.h"
@@ -16,7 +18,6 @@
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/csrc/jit/passes/canonicalize.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -31,6 +32,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #ifndef _WIN32
@@ -114,8 +116,6 @@ std::set<std::string> words(const char* text) {
   return words;
 }
 
-using Unpack = std::function<void(const std::vector<actviz_record>&)>;
-
 Unpack throwing(actviz_unpack unpack, void* context) {
   return [=](const std::vector<actviz_record>& records) {
     if (unpack(context, records.data(), records.size()) != 0) {
@@ -157,20 +157,22 @@ struct actviz_network {
   int64_t input_channels = 0;
   bool data_dependent = false;
   std::string structure;
+  Refill refill;
 
   actviz_network(
       const char* path,
       at::Device to,
       at::ScalarType precision,
       bool all_operators,
-      actviz::Audit& audit,
+      Audit& audit,
       const Unpack& unpack)
       : device(to), type(precision) {
     // Not inference mode: weights that were made in it could not be used by runs
     // with gradients.
     at::NoGradGuard no_gradients;
     register_tap();
-    module = actviz::load_audited(path, device, audit, unpack);
+    Loaded loaded = load_audited(path, device, audit, unpack);
+    module = std::exchange(loaded.module, Module());
     module.eval();
     auto& forward = toGraphFunction(module.get_method("forward").function());
     other_arguments = ::other_arguments(forward.getSchema());
@@ -179,13 +181,20 @@ struct actviz_network {
       cast_dtypes(*forward.graph(), at::kFloat);
     }
     move_constants(*forward.graph(), device);
-    graph = freeze(*forward.graph());
-    give_back_memory();
+    const bool is_decided_by_weights = reads_weights(*forward.graph());
+    std::vector<Folded> folded = freeze(*forward.graph());
     // After freezing, so that what it folds is computed in f32.
     if (type != at::kFloat) {
       cast_weights(module, *graph, type);
       cast_dtypes(*graph, type);
     }
+    if (!is_decided_by_weights) {
+      refill = Refill(*graph, std::move(loaded), std::move(folded));
+    }
+    // The memory of what freezing made superfluous.
+    loaded = Loaded{};
+    folded.clear();
+    give_back_memory();
     read_nodes();
     if (all_operators) {
       structure = structure_of(graph);
@@ -197,6 +206,8 @@ struct actviz_network {
   void use_format(at::MemoryFormat wanted) {
     at::NoGradGuard no_gradients;
     lay_out_filters(module, *graph, wanted);
+    // The weights lie somewhere else now.
+    refill = Refill();
     code = Code(graph, "forward");
     format = wanted;
   }
@@ -219,17 +230,24 @@ struct actviz_network {
   }
 
  private:
-  std::shared_ptr<Graph> freeze(Graph& tapped) {
+  // Sets `graph` to what is run, and says what was folded within the memory of the weights.
+  std::vector<Folded> freeze(Graph& tapped) {
+    std::vector<Folded> folded;
     try {
       Module frozen = freeze_module(module);
-      auto graph = frozen.get_method("forward").graph();
-      OptimizeFrozenGraph(graph);
+      auto code = frozen.get_method("forward").graph();
+      folded = Folder(*code).fold();
       module = frozen;
-      return graph->copy();
+      graph = code->copy();
+      OptimizeFrozenGraph(code);
+      graph = code->copy();
     } catch (const std::exception&) {
       // What cannot be frozen runs as it is.
-      return tapped.copy();
+      if (!graph) {
+        graph = tapped.copy();
+      }
     }
+    return folded;
   }
 
   std::string structure_of(const std::shared_ptr<Graph>& graph) const {
@@ -322,16 +340,14 @@ const char* actviz_structure(const actviz_network* network) noexcept {
   return network->structure.c_str();
 }
 
-char* actviz_code(const actviz_network* network, char** out) noexcept {
+int32_t actviz_is_refillable(const actviz_network* network) noexcept {
+  return network->refill.is_possible() ? 1 : 0;
+}
+
+char* actviz_refill(actviz_network* network, actviz_unpack unpack, void* context) noexcept {
   return guarded([&] {
-    auto graph = Canonicalize(network->graph, /*keep_unique_names=*/false);
-    for_each_node(graph->block(), [](Node* node) {
-      // Small tensors would be printed with their values.
-      if (is_tensor_constant(node) && node->t(attr::value).is_floating_point()) {
-        node->removeAttribute(attr::value);
-      }
-    });
-    *out = owned(graph->toString(/*print_source_locations=*/false).c_str());
+    at::NoGradGuard no_gradients;
+    network->refill(throwing(unpack, context));
   });
 }
 

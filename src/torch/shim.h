@@ -96,9 +96,11 @@ actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept
 // sees, - if the value does not depend on the input. Empty unless all operators are tapped.
 const char* actviz_structure(const actviz_network* network) noexcept;
 
-// The network's code as it runs, without the values of its weights: networks that have the
-// same run the same layers, of the same sizes. Owned text through `out`.
-char* actviz_code(const actviz_network* network, char** out) noexcept;
+// Whether the weights of another file can be filled in whose code is the same, and whose
+// records have the same names and sizes.
+int32_t actviz_is_refillable(const actviz_network* network) noexcept;
+// Fills them in. After an error the network is of no use.
+char* actviz_refill(actviz_network* network, actviz_unpack unpack, void* context) noexcept;
 
 // Input channels of the first convolution, 0 if the graph does not tell.
 int64_t actviz_input_channels(const actviz_network* network) noexcept;

@@ -89,7 +89,7 @@ class Structure {
       for (Block* inner : node->blocks()) {
         walk(inner);
       }
-      if (!Reader::reads_only_shape(node)) {
+      if (!Dependents::reads_only_shape(node)) {
         write(node);
       }
     }
@@ -119,7 +119,7 @@ class Structure {
                          });
     std::vector<Value*> written;
     for (size_t i = 0; i < node->inputs().size(); ++i) {
-      if (Reader::writes_to(Use(node, i))) {
+      if (Dependents::writes_to(Use(node, i))) {
         written.push_back(node->input(i));
       }
     }
