@@ -9,6 +9,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use image::{Rgb, RgbImage};
@@ -76,6 +77,13 @@ impl Peer {
         command
     }
 
+    fn heatmaps(&self, place: &Path, layers: &str, images: &str, folds: &[String]) -> Command {
+        let out = fresh();
+        let mut arguments = vec!["heatmaps", &out, layers, images];
+        arguments.extend(folds.iter().map(String::as_str));
+        self.command(place, &arguments)
+    }
+
     /// What a training script would have saved of each fold.
     fn checkpoints(&self, place: &Path) -> Vec<String> {
         let of = |fold: usize| {
@@ -99,10 +107,17 @@ fn actviz(place: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// A folder of which nobody has heard. To write over a file costs more than to write it, if
+/// the file system looks after what was deleted a moment ago, as ext4 does.
+fn fresh() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("out-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
 fn render(place: &Path, images: &str, more: &[&str]) -> Command {
-    let side = SIDE.to_string();
+    let (side, out) = (SIDE.to_string(), fresh());
     let mut arguments = vec!["render", "-m", "resnet50", "--input-size", &side, "-q"];
-    arguments.extend(["--force", "-o", "out", images]);
+    arguments.extend(["-o", &out, images]);
     arguments.extend(more);
     actviz(place, &arguments)
 }
@@ -182,10 +197,6 @@ fn start(place: &Path) {
 /// Three folds, one image, ten pictures a fold.
 fn cold(place: &Path, peer: &Peer, checkpoints: &[String]) {
     let (mut own, mut other) = (f64::NAN, f64::NAN);
-    let arguments: Vec<&str> = ["heatmaps", "peer", "ten", "one"]
-        .into_iter()
-        .chain(checkpoints.iter().map(String::as_str))
-        .collect();
     let [actviz, python] = in_turn([
         &mut || {
             let ran = run(render(place, "one", &["--folds", "3"]));
@@ -193,7 +204,7 @@ fn cold(place: &Path, peer: &Peer, checkpoints: &[String]) {
             ran.seconds
         },
         &mut || {
-            let ran = run(peer.command(place, &arguments));
+            let ran = run(peer.heatmaps(place, "ten", "one", checkpoints));
             other = other.max(ran.megabytes);
             ran.seconds
         },
@@ -205,14 +216,14 @@ fn cold(place: &Path, peer: &Peer, checkpoints: &[String]) {
 }
 
 /// Milliseconds an image, once everything is loaded.
-fn steady(place: &Path, peer: &Peer, checkpoint: &str, what: &str, layers: &str) {
+fn steady(place: &Path, peer: &Peer, checkpoint: &String, what: &str, layers: &str) {
     let flags = ["--fold", "1", "--layers", layers];
     let of_peer = if layers == "all" { "all" } else { "ten" };
     let [few, many, python, bare, bf16_few, bf16] = in_turn([
         &mut || run(render(place, "few", &flags)).seconds,
         &mut || run(render(place, "many", &flags)).seconds,
         &mut || {
-            let ran = run(peer.command(place, &["heatmaps", "peer", of_peer, "many", checkpoint]));
+            let ran = run(peer.heatmaps(place, of_peer, "many", std::slice::from_ref(checkpoint)));
             ran.said.trim().parse::<f64>().unwrap() * 1e3 / f64::from(MANY)
         },
         &mut || {

@@ -10,6 +10,7 @@ use super::draw::Draw;
 use super::images::Images;
 use super::look::Look;
 use super::ranges::Ranges;
+use super::turns::Turns;
 use super::{Event, Started};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -40,6 +41,7 @@ pub(super) struct Drawer<'a> {
     pub plan: &'a Plan,
     pub started: &'a Started,
     pub images: &'a Images<'a>,
+    pub turns: &'a Turns,
     pub talk: &'a Talk,
     pub interrupt: &'a Interrupt,
     pub watch: &'a (dyn Fn(Event<'_>) + Sync),
@@ -99,6 +101,7 @@ impl Drawer<'_> {
         pictures: &mut Pictures,
     ) -> Result<(), Error> {
         let draw = self.drawing(ranges, orders);
+        let turn = self.turns.take();
         let drawn = looks
             .par_iter()
             .map(|look| {
@@ -110,7 +113,9 @@ impl Drawer<'_> {
                 self.talk.advance(1);
                 Ok(Some((look, pictures)))
             })
-            .collect::<Result<Vec<_>, Error>>()?;
+            .collect::<Result<Vec<_>, Error>>();
+        drop(turn);
+        let drawn = drawn?;
         let drawn: Vec<_> = drawn.into_iter().flatten().collect();
         if self.plan.is_local() {
             let line = |(look, pictures): &(&Look, Vec<Picture>)| Line {

@@ -2,7 +2,8 @@
 //!
 //! Three things happen at once, and wait for each other so that memory does not grow:
 //! the next images are read (`images`) and the next fold's network is loaded
-//! (`opening`), the network at hand runs, and what it gave before is drawn (`drawer`).
+//! (`opening`), the network at hand runs, and what it gave before is drawn (`drawer`; on
+//! the processor, these two take `turns`).
 //!
 //! A picture is drawn as soon as its layer has run, if nothing else is needed for it;
 //! what needs the other images or folds (a shared scale, a consensus, sheets) waits on
@@ -16,6 +17,7 @@ mod look;
 mod opening;
 mod ranges;
 mod together;
+mod turns;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,6 +49,7 @@ use images::Images;
 use look::Look;
 use opening::Opener;
 use ranges::Ranges;
+use turns::Turns;
 
 /// What happens during a run, for whoever wants to watch.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +141,7 @@ impl<'a> Render<'a> {
         show: impl FnMut(&Rgb),
     ) -> Result<Manifest, Error> {
         let (plan, engine) = (self.plan, self.engine);
-        let images = Images::new(plan);
+        let (images, turns) = (Images::new(plan), Turns::on(engine.device()));
         let failures = Failures::new(plan, self.talk, watch);
         let started = OnceLock::new();
         let ahead = plan.images.len() > plan.batch;
@@ -148,13 +151,14 @@ impl<'a> Render<'a> {
             let run = self.start(&opened)?;
             let started = started.get_or_init(|| run);
             let (talk, interrupt) = (self.talk, self.interrupt);
-            let drawer = Drawer { plan, started, images: &images, talk, interrupt, watch };
+            let drawer =
+                Drawer { plan, started, images: &images, turns: &turns, talk, interrupt, watch };
             let (batches, received) = sync_channel(1);
             let drawing = scope.spawn(move || drawer.draw_all(received));
             let ran = self.all_folds(
                 (fold, opened),
                 &mut folds,
-                &Run { started, images: &images, failures: &failures, batches },
+                &Run { started, images: &images, failures: &failures, turns: &turns, batches },
             );
             let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             ran.map(|()| Some((drawer, drawn)))
@@ -297,7 +301,9 @@ impl<'a> Render<'a> {
                 if self.is_over(run.failures) {
                     break;
                 }
+                let turn = run.turns.take();
                 let given = self.answers(fold, &mut opened, &ready, &wanted, run.failures);
+                drop(turn);
                 let own = unfinished.extract_if(.., |((image, _), _)| batch.contains(image));
                 if !send(given, own.collect()) {
                     return Ok(false);
@@ -422,6 +428,7 @@ struct Run<'a> {
     started: &'a Started,
     images: &'a Images<'a>,
     failures: &'a Failures<'a>,
+    turns: &'a Turns,
     batches: SyncSender<Batch>,
 }
 
