@@ -14,13 +14,15 @@ use crate::manifest::{self, Manifest};
 use crate::shard::Shard;
 
 use journal::{Access, Earlier, Journal};
-pub use journal::{Kept, Line, file_is, is_whole};
+pub use journal::{Kept, Line, Waiting, file_is, is_whole};
 pub use whole::write_whole;
 pub(crate) use whole::{is_a_stream, read_file, unfinished};
 
 /// The journal of a run under way. It carries the run's configuration, so that the next
 /// run knows an interrupted one of its own kind from somebody else's files.
 const JOURNAL: &str = ".actviz-run";
+/// Maps whose pictures wait for other images, until the run has ended well.
+const MAPS: &str = ".actviz-maps";
 /// What is not whole yet begins so.
 pub(crate) const UNFINISHED: &str = ".actviz-tmp-";
 
@@ -124,6 +126,10 @@ impl Folder {
                 ));
             }
         };
+        let maps = path.join(MAPS);
+        if maps.is_symlink() {
+            return Err(leads_out(&maps));
+        }
         let (started, lines) = journal.read();
         let goes_on = started.as_ref().is_some_and(|earlier| earlier.made_alike(configuration));
         let whole = Manifest::read(path).ok().flatten();
@@ -153,7 +159,13 @@ impl Folder {
     /// [`Error::Io`], among them a full disk.
     pub fn note(&self, lines: &[Line]) -> Result<(), Error> {
         let file = || self.path.join(journal_name(self.shard));
+        self.written.store(true, Ordering::Relaxed);
         self.journal.append(lines).map_err(|error| Error::io("write", &file())(error))
+    }
+
+    /// The file for maps that wait for other images; no shard has any.
+    pub fn maps(&self) -> PathBuf {
+        self.path.join(MAPS)
     }
 
     /// Writes a file under its relative name (with `/` between folders): whole, or
@@ -203,7 +215,7 @@ impl Folder {
             }
         }
         self.write(&manifest.file_name(), manifest.to_json().as_bytes())?;
-        let _ = fs::remove_file(self.path.join(journal_name(self.shard)));
+        self.remove_bookkeeping();
         Ok(())
     }
 
@@ -216,6 +228,13 @@ impl Folder {
         match self.shard {
             Some(_) => Ok(()),
             None => self.write(manifest::FILE_NAME, manifest.to_json().as_bytes()),
+        }
+    }
+
+    fn remove_bookkeeping(&self) {
+        let _ = fs::remove_file(self.path.join(journal_name(self.shard)));
+        if self.shard.is_none() {
+            let _ = fs::remove_file(self.maps());
         }
     }
 
@@ -246,7 +265,7 @@ impl Drop for Folder {
     /// empty, the folder.
     fn drop(&mut self) {
         if self.alone && self.earlier.is_empty() && !self.written.load(Ordering::Relaxed) {
-            let _ = fs::remove_file(self.path.join(journal_name(self.shard)));
+            self.remove_bookkeeping();
             let _ = fs::remove_dir(&self.path);
         }
     }
@@ -321,7 +340,7 @@ pub(crate) fn files_below(path: &Path) -> Result<BTreeSet<String>, Error> {
     walk(path, &mut |file| {
         let name = relative(path, file);
         let last = name.rsplit('/').next().unwrap_or(&name);
-        if !last.starts_with(JOURNAL) && !last.starts_with(UNFINISHED) {
+        if !last.starts_with(JOURNAL) && !last.starts_with(UNFINISHED) && name != MAPS {
             files.insert(name);
         }
     })?;

@@ -129,17 +129,26 @@ fn a_thousand_images_come_out_the_same_in_one_go_and_in_four_shards() {
 }
 
 #[test]
-fn a_run_that_is_killed_a_hundred_times_comes_out_as_in_one_go() {
+fn a_run_that_is_killed_eighty_times_comes_out_as_in_one_go() {
+    killed(80, &["--folds", "1"]);
+}
+
+#[test]
+fn a_run_whose_pictures_wait_is_killed_twenty_times_and_comes_out_as_in_one_go() {
+    killed(20, &["--folds", "2", "--scale", "folds", "--view", "heat,sheet"]);
+}
+
+/// Kills a run again and again, and compares what comes out when none is in time.
+fn killed(times: usize, flags: &[&str]) {
     let place = Place::new(300);
-    let flags = ["--folds", "1"];
     let start = Instant::now();
-    let expected = place.whole("whole", &flags);
+    let expected = place.whole("whole", flags);
     // The other tests of this file may have slowed that one down.
     let taken = (start.elapsed().as_millis() as u64).min(700);
     let mut moments = Moments(0x2545_f491_4f6c_dd1d);
     let (mut kills, mut ends) = (0, 0);
-    while kills < 100 {
-        let mut child = place.actviz("out", &flags).spawn().unwrap();
+    while kills < times {
+        let mut child = place.actviz("out", flags).spawn().unwrap();
         // Some before the first picture, some when nearly all is there: each run goes on
         // where the one before it was killed.
         sleep(Duration::from_millis(moments.next_below(taken)));
@@ -154,7 +163,7 @@ fn a_run_that_is_killed_a_hundred_times_comes_out_as_in_one_go() {
         assert_same(&place.tree("out"), &expected, &format!("after {kills} kills"));
         fs::remove_dir_all(place.path("out")).unwrap();
     }
-    assert_same(&place.whole("out", &flags), &expected, "in the end");
+    assert_same(&place.whole("out", flags), &expected, "in the end");
     eprintln!("{kills} kills, {} runs that ended", ends + 1);
 }
 

@@ -5,19 +5,22 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actviz::args::{Cli, Command};
 use actviz::commands::{EXIT_DONE, EXIT_PARTLY, merge, render};
-use actviz::engine::Engine;
+use actviz::engine::{Engine, InputShape, Network, Take};
 use actviz::error::Error;
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::interrupt::Interrupt;
+use actviz::layers::Layer;
 use actviz::manifest::Manifest;
 use actviz::plan::Plan;
 use actviz::render::{Event, Render};
 use actviz::talk::{Talk, Verbosity};
 use clap::Parser;
+use ndarray::{Array2, Array3, Array4};
 use serde_json::Value;
 
 /// Two folds and twenty images.
@@ -223,14 +226,137 @@ fn a_picture_of_an_image_or_network_that_has_changed_is_made_again() {
     assert!((high("out") - high("whole")).abs() > 0.1, "the old pictures were kept");
 }
 
+/// Tells of each run of its networks.
+struct Watched {
+    on_run: Arc<dyn Fn() + Send + Sync>,
+}
+
+struct WatchedNetwork(FakeNetwork, Arc<dyn Fn() + Send + Sync>);
+
+impl Engine for Watched {
+    fn open(&self, _file: &Path) -> Result<Box<dyn Network>, Error> {
+        Ok(Box::new(WatchedNetwork(FakeNetwork::default(), self.on_run.clone())))
+    }
+
+    fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
+        self.open(file)
+    }
+
+    fn audit(&self, file: &Path) -> Result<Vec<actviz::engine::Use>, Error> {
+        plain().audit(file)
+    }
+
+    fn device(&self) -> actviz::engine::Device {
+        plain().device()
+    }
+
+    fn version(&self) -> String {
+        plain().version()
+    }
+
+    fn threads(&self) -> usize {
+        plain().threads()
+    }
+}
+
+impl Network for WatchedNetwork {
+    fn input_channels(&self) -> Option<usize> {
+        self.0.input_channels()
+    }
+
+    fn layers(&mut self, input: InputShape) -> Result<Vec<Layer>, Error> {
+        self.0.layers(input)
+    }
+
+    fn structure(&self) -> String {
+        self.0.structure()
+    }
+
+    fn gradients(
+        &mut self,
+        image: &Array3<f32>,
+        wanted: &[String],
+        places: &[(f64, f64)],
+    ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
+        self.0.gradients(image, wanted, places)
+    }
+
+    fn fill_batches(&mut self, images: usize) {
+        self.0.fill_batches(images);
+    }
+
+    fn run(
+        &mut self,
+        batch: &Array4<f32>,
+        wanted: &[String],
+        take: Take,
+    ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
+        (self.1)();
+        self.0.run(batch, wanted, take)
+    }
+}
+
+const WAITING: &str = "--scale folds --view heat,sheet,grid --align-folds --consensus --batch 4";
+
+/// Runs until the networks have been run so many times, and then as if by Ctrl-C to the end.
+/// Gives how often they were run.
+fn interrupted_after_runs(place: &Place, runs: usize, out: &str) -> usize {
+    let (_, plan) = place.plan(out, WAITING);
+    let (talk, interrupt) = (Talk::new(Verbosity::Quiet), Interrupt::default());
+    let count = Arc::new(AtomicUsize::new(0));
+    let (counted, ends) = (count.clone(), interrupt.clone());
+    let engine = Watched {
+        on_run: Arc::new(move || {
+            if counted.fetch_add(1, Ordering::Relaxed) + 1 == runs {
+                ends.set();
+            }
+        }),
+    };
+    let plan = plan.expect("a plan");
+    Render::new(&plan, &engine, &talk, &interrupt).run(&|_| {}, |_| {}).expect("a manifest");
+    count.load(Ordering::Relaxed)
+}
+
 #[test]
-fn what_waits_for_all_folds_comes_out_the_same_after_an_interruption() {
+fn what_waits_for_all_folds_is_not_run_again_after_an_interruption() {
     let place = Place::new();
-    let flags = "--scale folds --view heat,sheet --consensus";
-    let found = place.interrupted_after(9, "out", flags);
+    done(&place.render(&plain(), "whole", WAITING).0);
+    // Two folds of five batches each.
+    assert_eq!(interrupted_after_runs(&place, usize::MAX, "all"), 10);
+    for first in [1, 4, 7] {
+        interrupted_after_runs(&place, first, "out");
+        assert!(place.path("out/.actviz-maps").is_file());
+        let again = interrupted_after_runs(&place, usize::MAX, "out");
+        assert_eq!(again, 10 - first, "runs after {first}");
+        assert_eq!(place.tree("out"), place.tree("whole"));
+        fs::remove_dir_all(place.path("out")).expect("a folder");
+    }
+}
+
+#[test]
+fn maps_that_were_spoilt_while_they_waited_are_made_again() {
+    let place = Place::new();
+    done(&place.render(&plain(), "whole", WAITING).0);
+    interrupted_after_runs(&place, 6, "out");
+    let file = place.path("out/.actviz-maps");
+    let mut bytes = fs::read(&file).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bytes.truncate(bytes.len() - 1);
+    fs::write(&file, bytes).expect("a file");
+    place.image("03.png", 99);
+    done(&place.render(&plain(), "whole", WAITING).0);
+    done(&place.render(&plain(), "out", WAITING).0);
+    assert_eq!(place.tree("out"), place.tree("whole"));
+}
+
+#[test]
+fn what_is_drawn_when_all_folds_were_seen_comes_out_the_same_after_an_interruption() {
+    let place = Place::new();
+    let found = place.interrupted_after(9, "out", WAITING);
     assert!(found.interrupted && found.sheets.is_empty());
-    done(&place.render(&plain(), "out", flags).0);
-    done(&place.render(&plain(), "whole", flags).0);
+    done(&place.render(&plain(), "out", WAITING).0);
+    done(&place.render(&plain(), "whole", WAITING).0);
     assert_eq!(place.tree("out"), place.tree("whole"));
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest;
 use crate::error::Error;
 use crate::manifest::{Manifest, Picture};
+use crate::spool::Ticket;
 
 /// All pictures of one layer of one fold for one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,8 +26,33 @@ pub struct Line {
     pub image: String,
     /// The SHA-256 that the image had.
     pub image_sha256: String,
-    /// The pictures, in the manifest's order.
+    /// The pictures, in the manifest's order; none if they wait for other images.
     pub pictures: Vec<Picture>,
+    /// What waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// The maps of one layer of one fold for one image, where the pictures need those of other
+/// images, too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// From 1.
+    pub fold: usize,
+    /// The layer, from 1.
+    pub b: usize,
+    /// Rank, channel, and where the map lies.
+    pub parts: Vec<(usize, Option<usize>, Ticket)>,
+    /// Where all channels lie, if they are wanted.
+    pub channels: Option<Ticket>,
+}
+
+impl Line {
+    /// The fold and layer that it is of.
+    fn place(&self) -> Option<(usize, usize)> {
+        let waits = self.waiting.as_ref().map(|waiting| (waiting.fold, waiting.b));
+        waits.or_else(|| self.pictures.first().map(|picture| (picture.fold, picture.b)))
+    }
 }
 
 /// An open journal; other runs are kept out until it is dropped.
@@ -129,8 +155,8 @@ impl Kept {
             }
             kept.add_manifest(manifest);
             for line in lines {
-                if let Some(Picture { fold, b, .. }) = line.pictures.first() {
-                    kept.looks.insert((line.image.clone(), *fold, *b), line.clone());
+                if let Some((fold, b)) = line.place() {
+                    kept.looks.insert((line.image.clone(), fold, b), line.clone());
                 }
             }
         }
@@ -145,6 +171,7 @@ impl Kept {
                 image: image.path.clone(),
                 image_sha256: image.sha256.clone(),
                 pictures: Vec::new(),
+                waiting: None,
             });
             line.pictures.push(picture.clone());
         }
@@ -158,10 +185,20 @@ impl Kept {
     /// The pictures of this image, fold and layer, if all of their files are whole and the
     /// image is the one that they were made of.
     pub fn whole(&self, image: &str, sha256: &str, fold: usize, b: usize) -> Option<&[Picture]> {
-        let line = self.looks.get(&(image.to_owned(), fold, b))?;
-        let is_whole = line.image_sha256 == sha256
+        let line = self.of(image, sha256, (fold, b))?;
+        let is_whole = line.waiting.is_none()
             && line.pictures.iter().all(|picture| is_whole(&self.folder, picture));
         is_whole.then_some(line.pictures.as_slice())
+    }
+
+    /// The maps of this image, fold and layer that wait for other images.
+    pub fn waiting(&self, image: &str, sha256: &str, fold: usize, b: usize) -> Option<&Waiting> {
+        self.of(image, sha256, (fold, b))?.waiting.as_ref()
+    }
+
+    fn of(&self, image: &str, sha256: &str, (fold, b): (usize, usize)) -> Option<&Line> {
+        let line = self.looks.get(&(image.to_owned(), fold, b));
+        line.filter(|line| line.image_sha256 == sha256)
     }
 }
 
@@ -197,6 +234,7 @@ mod tests {
             image: image.to_owned(),
             image_sha256: "1".to_owned(),
             pictures: pictures.pictures.clone(),
+            waiting: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Draws what the networks have given, on threads of its own, while the next batch runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::mpsc::Receiver;
 
 use ndarray::Array3;
@@ -29,7 +29,14 @@ pub(super) struct Batch {
     /// By image, then layer: what the network gave.
     pub given: Vec<(usize, Vec<Array3<f32>>)>,
     /// By image and b: what is there already, from an earlier attempt.
-    pub whole: Vec<((usize, usize), Vec<Picture>)>,
+    pub left: Vec<((usize, usize), Left)>,
+}
+
+/// What an earlier attempt has left of one layer of an image.
+pub(super) enum Left {
+    Pictures(Vec<Picture>),
+    /// Maps that wait on disk.
+    Maps(Box<Look>),
 }
 
 /// By image, fold, b, and place among their views: the manifest's order.
@@ -54,38 +61,61 @@ impl Drawer<'_> {
         let mut pictures = Pictures::new();
         let mut waiting = Vec::new();
         let ranges = Ranges::local(self.plan.scale, self.plan.clip);
-        for batch in batches {
-            if self.interrupt.is_set() {
+        for mut batch in batches {
+            // To put maps away takes no time, and saves the network's.
+            if self.interrupt.is_set() && self.plan.is_local() {
                 break;
             }
             let fold = batch.fold;
-            for ((image, b), whole) in &batch.whole {
+            let left = std::mem::take(&mut batch.left);
+            let there: HashSet<(usize, usize)> = left.iter().map(|(place, _)| *place).collect();
+            for ((image, b), left) in left {
                 self.talk.advance(1);
-                self.keep(&mut pictures, (*image, fold, *b), whole.clone());
+                match left {
+                    Left::Pictures(own) => self.keep(&mut pictures, (image, fold, b), own),
+                    Left::Maps(look) => waiting.push(*look),
+                }
             }
-            let looks = self.looks(batch);
+            let looks = self.looks(batch, &there);
             if self.plan.is_local() {
                 self.draw(&looks, &ranges, &HashMap::new(), &mut pictures)?;
             } else {
-                for mut look in looks {
-                    look.put_away(&self.started.spool)?;
-                    waiting.push(look);
-                }
+                waiting.extend(self.put_away(looks)?);
             }
         }
         Ok((pictures, waiting))
     }
 
-    /// The looks of a batch that are not drawn yet.
-    fn looks(&self, batch: Batch) -> Vec<Look> {
-        let Batch { fold, layers, given, whole } = batch;
+    /// Moves looks to disk, and notes in the journal that they are there.
+    fn put_away(&self, mut looks: Vec<Look>) -> Result<Vec<Look>, Error> {
+        let mut lines = Vec::with_capacity(looks.len());
+        for look in &mut looks {
+            look.put_away(&self.started.maps)?;
+            lines.push(Line { waiting: look.waiting(), ..self.line(look, Vec::new()) });
+            self.talk.advance(1);
+        }
+        self.started.folder.note(&lines)?;
+        Ok(looks)
+    }
+
+    fn line(&self, look: &Look, pictures: Vec<Picture>) -> Line {
+        Line {
+            image: plan::text(&self.plan.images[look.image].path),
+            image_sha256: self.images.sha256(look.image).unwrap_or_default().to_owned(),
+            pictures,
+            waiting: None,
+        }
+    }
+
+    /// The looks of a batch, but for those of an image and b that are `there` already.
+    fn looks(&self, batch: Batch, there: &HashSet<(usize, usize)>) -> Vec<Look> {
+        let Batch { fold, layers, given, .. } = batch;
         let (reduce, grids) = (self.plan.reduce, self.plan.views.contains(&View::Grid));
-        let missing = |image: usize, b: usize| !whole.iter().any(|(key, _)| *key == (image, b));
         let by_layer = given.into_par_iter().flat_map_iter(|(image, given)| {
             given.into_iter().enumerate().map(move |(at, given)| (image, at, given))
         });
         by_layer
-            .filter(|(image, at, _)| missing(*image, at + 1))
+            .filter(|(image, at, _)| !there.contains(&(*image, at + 1)))
             .map(|(image, at, given)| {
                 Look::new((image, fold, at + 1), &layers[at], given, reduce, grids)
             })
@@ -110,7 +140,10 @@ impl Drawer<'_> {
                     return Ok(None);
                 }
                 let pictures = draw.look(look)?;
-                self.talk.advance(1);
+                // What waited was counted when its network had run.
+                if self.plan.is_local() {
+                    self.talk.advance(1);
+                }
                 Ok(Some((look, pictures)))
             })
             .collect::<Result<Vec<_>, Error>>();
@@ -118,11 +151,7 @@ impl Drawer<'_> {
         let drawn = drawn?;
         let drawn: Vec<_> = drawn.into_iter().flatten().collect();
         if self.plan.is_local() {
-            let line = |(look, pictures): &(&Look, Vec<Picture>)| Line {
-                image: plan::text(&self.plan.images[look.image].path),
-                image_sha256: self.images.sha256(look.image).unwrap_or_default().to_owned(),
-                pictures: pictures.clone(),
-            };
+            let line = |(look, own): &(&Look, Vec<Picture>)| self.line(look, own.clone());
             self.started.folder.note(&drawn.iter().map(line).collect::<Vec<_>>())?;
         }
         for (look, own) in drawn {
@@ -155,7 +184,7 @@ impl Drawer<'_> {
             run: &self.started.run,
             input: &self.started.input,
             folder: &self.started.folder,
-            spool: &self.started.spool,
+            spool: &self.started.maps,
             ranges,
             orders,
             images: self.images,

@@ -6,6 +6,7 @@ use ndarray::{Array2, Array3, Axis};
 
 use crate::error::Error;
 use crate::layers::Layer;
+use crate::output::Waiting;
 use crate::reduction::{Part, Reduction};
 use crate::spool::{Spool, Ticket};
 
@@ -46,7 +47,7 @@ impl Held {
     pub fn get<'a>(&'a self, spool: &Spool) -> Result<Cow<'a, Array3<f32>>, Error> {
         match self {
             Held::Here(array) => Ok(Cow::Borrowed(array)),
-            Held::There(ticket) => spool.get(*ticket).map(Cow::Owned),
+            Held::There(ticket) => spool.get(ticket).map(Cow::Owned),
         }
     }
 
@@ -55,6 +56,13 @@ impl Held {
             *self = Held::There(spool.put(array)?);
         }
         Ok(())
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Held::Here(_) => None,
+            Held::There(ticket) => Some(ticket.clone()),
+        }
     }
 }
 
@@ -100,5 +108,35 @@ impl Look {
     pub fn put_away(&mut self, spool: &Spool) -> Result<(), Error> {
         let maps = self.parts.iter_mut().map(|part| &mut part.map);
         maps.chain(&mut self.channels).try_for_each(|held| held.put_away(spool))
+    }
+
+    /// What another process needs to know of arrays that are on disk; `None` if one is not.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let part = |part: &Seen| Some((part.rank, part.channel, part.map.ticket()?));
+        let parts = self.parts.iter().map(part).collect::<Option<_>>()?;
+        let channels = match &self.channels {
+            Some(channels) => Some(channels.ticket()?),
+            None => None,
+        };
+        Some(Waiting { fold: self.fold, b: self.b, parts, channels })
+    }
+
+    /// A look that another process put away, if all of it is there.
+    pub fn left(image: usize, layer: &Layer, waiting: &Waiting, spool: &Spool) -> Option<Look> {
+        let Waiting { fold, b, parts, channels } = waiting;
+        let is_whole = parts.iter().map(|(.., map)| map).chain(channels).all(|t| spool.holds(t));
+        let seen = |(rank, channel, map): &(usize, Option<usize>, Ticket)| Seen {
+            rank: *rank,
+            channel: *channel,
+            map: Held::There(map.clone()),
+        };
+        is_whole.then(|| Look {
+            image,
+            fold: *fold,
+            b: *b,
+            layer: layer.clone(),
+            parts: parts.iter().map(seen).collect(),
+            channels: channels.clone().map(Held::There),
+        })
     }
 }

@@ -43,7 +43,7 @@ use crate::reduction;
 use crate::spool::Spool;
 use crate::talk::Talk;
 
-use drawer::{Batch, Drawer, Pictures};
+use drawer::{Batch, Drawer, Left, Pictures};
 use failures::Failures;
 use images::Images;
 use look::Look;
@@ -73,7 +73,10 @@ struct Started {
     folder: Folder,
     /// What earlier attempts have left.
     kept: Kept,
-    spool: Spool,
+    /// The images' pixels, for the other folds.
+    pixels: Spool,
+    /// The maps that wait for those of other images.
+    maps: Spool,
     /// The manifest without pictures.
     run: Manifest,
     input: Input,
@@ -210,8 +213,12 @@ impl<'a> Render<'a> {
         let kept = if self.plan.force { Kept::default() } else { kept };
         let looks = self.plan.model.folds.len() * self.plan.images.len() * opened.layers.len();
         self.talk.start(looks as u64, "layers");
-        let spool = Spool::new(&self.plan.out)?;
-        Ok(Started { folder, kept, spool, run, input: opened.input.clone() })
+        let pixels = Spool::unnamed(&self.plan.out)?;
+        let maps = match self.plan.is_local() {
+            true => Spool::unnamed(&self.plan.out)?,
+            false => Spool::named(&folder.maps(), !kept.is_empty())?,
+        };
+        Ok(Started { folder, kept, pixels, maps, run, input: opened.input.clone() })
     }
 
     /// The next fold that can be opened; those that cannot are reported.
@@ -270,15 +277,15 @@ impl<'a> Render<'a> {
 
     /// Runs all images through one fold; false if nobody wants the rest.
     fn one_fold(&self, fold: usize, mut opened: Opened, run: &Run<'_>) -> Result<bool, Error> {
-        let (todo, whole) = self.look_for_whole(fold, &opened.layers, run);
+        let (todo, left) = self.look_for_whole(fold, &opened.layers, run);
         let layers = &opened.layers.clone();
         let wanted: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
         let input = opened.input.clone();
-        let send = |given, whole| {
+        let send = |given, left| {
             let layers = layers.clone();
-            run.batches.send(Batch { fold, layers, given, whole }).is_ok()
+            run.batches.send(Batch { fold, layers, given, left }).is_ok()
         };
-        let (done, mut unfinished): (Vec<_>, Vec<_>) = whole
+        let (done, mut unfinished): (Vec<_>, Vec<_>) = left
             .into_iter()
             .partition(|((image, _), _)| !todo.iter().flatten().any(|i| i == image));
         if !done.is_empty() && !send(Vec::new(), done) {
@@ -290,7 +297,7 @@ impl<'a> Render<'a> {
             let (input, todo) = (&input, &todo);
             scope.spawn(move || {
                 for batch in todo {
-                    let read = run.images.prepare(batch, input, &run.started.spool, run.failures);
+                    let read = run.images.prepare(batch, input, &run.started.pixels, run.failures);
                     if reads.send((batch, read)).is_err() {
                         break;
                     }
@@ -313,30 +320,36 @@ impl<'a> Render<'a> {
         })
     }
 
-    /// The batches that have to be run, and the pictures that are there already, by image
-    /// and b. A batch runs with the images that it always has, so that the last bits of
-    /// their maps are the same.
+    /// The batches that have to be run, and what is there already, by image and b. A batch
+    /// runs with the images that it always has, so that the last bits of their maps are the
+    /// same.
     #[allow(clippy::type_complexity)]
     fn look_for_whole(
         &self,
         fold: usize,
         layers: &[Layer],
         run: &Run<'_>,
-    ) -> (Vec<Vec<usize>>, Vec<((usize, usize), Vec<Picture>)>) {
+    ) -> (Vec<Vec<usize>>, Vec<((usize, usize), Left)>) {
         let all: Vec<usize> = (0..self.plan.images.len()).collect();
         let batches = all.chunks(self.plan.batch);
-        let kept = &run.started.kept;
-        if kept.is_empty() || !self.plan.is_local() {
+        let Started { kept, maps, .. } = run.started;
+        if kept.is_empty() {
             return (batches.map(<[usize]>::to_vec).collect(), Vec::new());
         }
-        let found = all.par_iter().map(|image| {
-            let Some(sha256) = run.images.read_sha256(*image) else { return Vec::new() };
-            let path = plan::text(&self.plan.images[*image].path);
-            let whole = |b| kept.whole(&path, &sha256, fold, b).map(<[Picture]>::to_vec);
+        let found = all.par_iter().map(|&image| {
+            let Some(sha256) = run.images.read_sha256(image) else { return Vec::new() };
+            let path = plan::text(&self.plan.images[image].path);
+            let left = |b: usize| match self.plan.is_local() {
+                true => Some(Left::Pictures(kept.whole(&path, &sha256, fold, b)?.to_vec())),
+                false => {
+                    let waiting = kept.waiting(&path, &sha256, fold, b)?;
+                    Look::left(image, &layers[b - 1], waiting, maps).map(Box::new).map(Left::Maps)
+                }
+            };
             let own: Vec<_> =
-                (1..=layers.len()).filter_map(|b| Some(((*image, b), whole(b)?))).collect();
+                (1..=layers.len()).filter_map(|b| Some(((image, b), left(b)?))).collect();
             if own.len() == layers.len() {
-                run.images.set_sha256(*image, sha256);
+                run.images.set_sha256(image, sha256);
             }
             own
         });
@@ -356,7 +369,7 @@ impl<'a> Render<'a> {
         show: impl FnMut(&Rgb),
     ) -> Result<(), Error> {
         self.talk.now("all folds".to_owned());
-        let (plan, spool) = (self.plan, &drawer.started.spool);
+        let (plan, spool) = (self.plan, &drawer.started.maps);
         let ranges = Ranges::shared(plan.scale, plan.clip, looks, spool)?;
         let mut orders = HashMap::new();
         if plan.align_folds {
