@@ -158,6 +158,9 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`], among them a full disk.
     pub fn note(&self, lines: &[Line]) -> Result<(), Error> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let file = || self.path.join(journal_name(self.shard));
         self.written.store(true, Ordering::Relaxed);
         self.journal.append(lines).map_err(|error| Error::io("write", &file())(error))
