@@ -52,7 +52,10 @@ pub fn plan(
         ));
     }
     if there.is_empty() {
-        return Err(Error::usage(format!("{} holds no pictures", new.display())));
+        return Err(Error::usage_hint(
+            format!("{} holds no pictures", new.display()),
+            "give the folder that `actviz render -o DIR` has written",
+        ));
     }
     let theirs = manifest_of("NEW", new)?;
     let ours = manifest_of("GOLDEN", golden)?;

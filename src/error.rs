@@ -244,7 +244,12 @@ impl Error {
                 "only networks that look at grey or RGB pictures can be drawn from pictures"
                     .to_owned(),
             ),
-            Error::Picture { .. } | Error::Json { .. } | Error::Io { .. } => None,
+            Error::Json { .. } => Some(
+                "copy it again from where it is whole, or make it anew: models/README.md has \
+                 model.json, and `actviz render` writes manifests"
+                    .to_owned(),
+            ),
+            Error::Picture { .. } | Error::Io { .. } => None,
         }
     }
 

@@ -97,8 +97,10 @@ fn add(argument: &str, files: &mut Vec<PathBuf>) -> Result<(), Error> {
             return Err(none("the folder holds no pictures"));
         }
     } else if !path.exists() && argument.contains(['*', '?', '[']) {
-        let matches = glob::glob(argument)
-            .map_err(|error| Error::usage(format!("{argument}: not a glob: {error}")))?;
+        let matches = glob::glob(argument).map_err(|error| {
+            let problem = format!("{argument}: not a glob: {error}");
+            Error::usage_hint(problem, "* and ? stand for letters, [abc] for one of them")
+        })?;
         let before = files.len();
         files.extend(matches.filter_map(Result::ok).filter(|path| path.is_file()));
         if files.len() == before {

@@ -147,7 +147,10 @@ fn difference(one: &Manifest, other: &Manifest) -> String {
 /// One manifest of all, in the order of the whole list.
 fn joined(folder: &Path, shards: &[(&Part, &Manifest)]) -> Result<Manifest, Error> {
     let Some((first, whole)) = shards.first() else {
-        return Err(Error::usage(format!("{} holds no shards", folder.display())));
+        return Err(Error::usage_hint(
+            format!("{} holds no shards", folder.display()),
+            "each shard is a run of its own into this folder: actviz render --shard 1/N -o DIR ...",
+        ));
     };
     let damaged = |of: Shard, problem: &str| Error::Json {
         file: folder.join(manifest::part_name(of)),

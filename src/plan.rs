@@ -183,7 +183,10 @@ impl Plan {
             ));
         }
         if args.out.exists() && !args.out.is_dir() {
-            return Err(Error::usage(format!("{} is a file, not a folder", args.out.display())));
+            return Err(Error::usage_hint(
+                format!("{} is a file, not a folder", args.out.display()),
+                "-o DIR names the folder that the pictures go into",
+            ));
         }
         let views = views(args)?;
         if args.consensus && model.folds.len() < 2 {
@@ -417,11 +420,17 @@ impl InputPlan {
                 ));
             }
             if numbers.iter().any(|number| !number.is_finite()) {
-                return Err(Error::usage(format!("{flag} takes numbers, not infinity or NaN")));
+                return Err(Error::usage_hint(
+                    format!("{flag} takes numbers, not infinity or NaN"),
+                    "give what the training images were normalised with",
+                ));
             }
         }
         if args.std.iter().any(|number| *number <= 0.0) {
-            return Err(Error::usage("--std takes numbers above 0"));
+            return Err(Error::usage_hint(
+                "--std takes numbers above 0",
+                "images are divided by it; 1 leaves them as they are",
+            ));
         }
         Ok(InputPlan {
             described: model.input.clone(),
@@ -460,9 +469,10 @@ impl InputPlan {
                 (0, None) => Ok(vec![default.iter().sum::<f32>() / 3.0]),
                 (1, _) => Ok(vec![given[0]; channels]),
                 (count, _) if count == channels => Ok(given.to_vec()),
-                (count, _) => Err(Error::usage(format!(
-                    "{flag} has {count} numbers, the network {channels} channels"
-                ))),
+                (count, _) => Err(Error::usage_hint(
+                    format!("{flag} has {count} numbers, the network {channels} channels"),
+                    "one number for all channels, or one for each",
+                )),
             }
         };
         let mean = numbers("--mean", &self.mean, described.map(|i| &i.mean), IMAGENET_MEAN)?;

@@ -88,11 +88,10 @@ pub(super) fn read_both(golden: &Path, new: &Path) -> Result<(Side, Side), Error
             }
             Ok((golden, new))
         }
-        _ => Err(Error::usage(format!(
-            "{} and {} are a folder and a file: give two folders or two files",
-            golden.display(),
-            new.display()
-        ))),
+        _ => Err(Error::usage_hint(
+            format!("{} and {} are a folder and a file", golden.display(), new.display()),
+            "give two folders or two files",
+        )),
     }
 }
 

@@ -142,7 +142,10 @@ fn named(name: &str, layers: &[Layer]) -> Result<Vec<usize>, Error> {
         return Ok(vec![exact]);
     }
     let matcher: GlobMatcher = Glob::new(name)
-        .map_err(|error| Error::usage(format!("--layers {name}: {error}")))?
+        .map_err(|error| {
+            let problem = format!("--layers {name}: {error}");
+            Error::usage_hint(problem, "a name of `actviz layers`, or a glob: layer4.*, *relu_2")
+        })?
         .compile_matcher();
     let matches: Vec<usize> = (0..layers.len())
         .filter(|i| layers[*i].is_spatial() && matcher.is_match(&layers[*i].name))

@@ -66,7 +66,12 @@ impl TorchEngine {
         if let Some(threads) = threads {
             match i32::try_from(threads) {
                 Ok(count @ 1..=4096) => tch::set_num_threads(count),
-                _ => return Err(Error::usage("the number of threads is 1 to 4096")),
+                _ => {
+                    return Err(Error::usage_hint(
+                        "the number of threads is 1 to 4096",
+                        "leave --threads out to use all cores",
+                    ));
+                }
             }
         }
         let (limit, precision) = (archive::DEFAULT_LIMIT, Precision::F32);
