@@ -77,7 +77,7 @@ pub fn check(file: &Path) -> Result<Option<String>, Error> {
         };
         return Err(not(problem, HOW_TO_EXPORT));
     }
-    let mut archive = ZipArchive::new(handle).map_err(|_| {
+    let mut archive = directory::open(handle).map_err(|_| {
         not(
             "the file is cut off or damaged (a zip archive without its directory)",
             "copy or download it again, and compare its size with the original",

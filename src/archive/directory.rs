@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use zip::read::{ArchiveOffset, Config};
+use zip::result::ZipResult;
 use zip::{CompressionMethod, ZipArchive};
 
 /// What is wrong with a directory.
@@ -23,6 +25,16 @@ const BEST_RATIO: u64 = 1032;
 /// preceded by the 20 and 56 bytes of zip64's records.
 const TAIL: u64 = 22 + 65_535 + 20 + 56;
 
+/// Opens an archive that begins where its file begins, as libtorch wants it. The crate would
+/// look for a beginning: from how long the directory is, and not beyond the records of zip64
+/// that libtorch writes behind every directory, it may be led to its second entry.
+///
+/// # Errors
+/// What the crate says.
+pub fn open<R: Read + Seek>(archive: R) -> ZipResult<ZipArchive<R>> {
+    ZipArchive::with_config(Config { archive_offset: ArchiveOffset::Known(0) }, archive)
+}
+
 /// Checks the count of entries, their names, and their sizes against the archive's own
 /// length and against `limit` bytes in all. Unpacks nothing.
 ///
@@ -36,7 +48,7 @@ pub fn check(mut archive: impl Read + Seek, limit: u64) -> Result<(), Problem> {
     }
     let unreadable =
         |error| Problem::Damaged(format!("the zip archive's directory is damaged: {error}"));
-    let mut archive = ZipArchive::new(archive).map_err(unreadable)?;
+    let mut archive = open(archive).map_err(unreadable)?;
     // The crate keeps one entry of each name.
     if promised != Some(archive.len() as u64) {
         return damaged("the zip archive names an entry twice, or miscounts them".to_owned());
@@ -140,6 +152,38 @@ mod tests {
             assert!(check(Cursor::new(&bytes), 1100).is_ok());
             let error = check(Cursor::new(&bytes), 1099);
             assert!(matches!(error, Err(Problem::TooLarge(1100))), "{error:?}");
+        }
+    }
+
+    /// Puts zip64's records between the directory and its end, as libtorch does for every
+    /// archive: APPNOTE.TXT 4.3.14 and 4.3.15.
+    fn with_zip64(mut bytes: Vec<u8>) -> Vec<u8> {
+        let end = bytes.len() - 22;
+        let field = |at: usize, length: usize| little_endian(&bytes[end + at..end + at + length]);
+        let (count, size, offset) = (field(10, 2), field(12, 4), field(16, 4));
+        let mut records = b"PK\x06\x06".to_vec();
+        records.extend(44_u64.to_le_bytes());
+        records.extend([0, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [count, count, size, offset] {
+            records.extend(number.to_le_bytes());
+        }
+        records.extend(b"PK\x06\x07\0\0\0\0");
+        records.extend((end as u64).to_le_bytes());
+        records.extend(1_u32.to_le_bytes());
+        assert_eq!(records.len(), 56 + 20);
+        bytes.splice(end..end, records);
+        bytes
+    }
+
+    #[test]
+    fn an_archive_is_read_however_long_its_first_name_is() {
+        // With 30 letters, the second entry stands as far behind the first as the records
+        // of zip64 are long.
+        for letters in 1..64 {
+            let first = "n".repeat(letters);
+            let bytes = with_zip64(stored(&[(&first, 5), ("b", 5), ("c", 5)]));
+            let result = check(Cursor::new(&bytes), u64::MAX);
+            assert!(result.is_ok(), "{letters} letters: {}", words(result));
         }
     }
 

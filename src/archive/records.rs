@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use libdeflater::Decompressor;
 use rayon::prelude::*;
-use zip::{CompressionMethod, ZipArchive};
+use zip::CompressionMethod;
 
+use super::directory::open;
 use crate::digest;
 use crate::error::Error;
 
@@ -42,7 +43,7 @@ impl Records {
     pub fn of(file: &Path) -> Result<Records, Error> {
         let handle = File::open(file).map_err(Error::io("read", file))?;
         let damaged = |error: zip::result::ZipError| damaged(file, &error.to_string());
-        let mut archive = ZipArchive::new(handle).map_err(damaged)?;
+        let mut archive = open(handle).map_err(damaged)?;
         let mut entries = HashMap::new();
         for index in 0..archive.len() {
             let entry = archive.by_index_raw(index).map_err(damaged)?;
