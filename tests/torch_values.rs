@@ -88,6 +88,37 @@ agrees_with_pytorch! {
 }
 
 #[test]
+fn a_layer_of_eight_bits_is_seen_in_the_numbers_that_they_mean() {
+    let mut network = engine().load(&fixtures().join("quantized.pt")).unwrap();
+    let input = InputShape { channels: 3, height: 6, width: 6 };
+    let layers = network.layers(input).unwrap();
+    assert_eq!(layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), ["relu"]);
+    let ramp = |i: usize| -2.0 + 4.0 * i as f32 / 107.0;
+    let image = ndarray::Array::from_iter((0..108).map(ramp)).into_shape_with_order((1, 3, 6, 6));
+    let take = Take::Reduced(actviz::engine::Reduce::Mean);
+    let maps = network.run(&image.unwrap(), &["relu".to_owned()], take).unwrap();
+    // What PyTorch 2.13 gives: the mean of `relu(..).dequantize()` over the channels.
+    let first = [
+        0.25359, 0.06006, 0.06006, 0.06006, 0.06006, 0.08008, 0.32700, 0.16683, 0.16683, 0.16016,
+        0.16016, 0.22690,
+    ];
+    for (ours, theirs) in maps[0][0].iter().zip(first) {
+        assert!((ours - theirs).abs() < 1e-4, "{ours} against {theirs}");
+    }
+}
+
+#[test]
+fn a_relu_that_was_merged_with_a_convolution_is_a_layer() {
+    let file = fixtures().join("quantized_merged.pt");
+    let mut network = engine().load(&file).unwrap();
+    let input = InputShape { channels: 3, height: 6, width: 6 };
+    let layers = network.layers(input).unwrap();
+    let found: Vec<_> = layers.iter().map(|l| (l.name.as_str(), l.operator.as_str())).collect();
+    assert_eq!(found, [("conv.conv2d_relu", "conv2d_relu")]);
+    assert_eq!(layers[0].layout, Layout::ChannelsFirst);
+}
+
+#[test]
 fn each_image_takes_its_own_branch() {
     for reference in fixture("branched") {
         let images = reference.images();

@@ -78,8 +78,15 @@ fn kind_of(step: &Step, layers: &[Layer], structure: &Structure) -> Kind {
         _ if !step.alone => Kind::Other,
         Kind::Convolution if structure.is_strided(step.tap) => Kind::Stride,
         Kind::Add if !structure.joins(step.tap) => Kind::Other,
+        Kind::Activation if is_merged(&layers[step.tap]) => Kind::Other,
         kind => kind,
     }
+}
+
+/// Whether quantizing has made one operator of an activation and what comes before it: nobody
+/// can tell which of them took what.
+fn is_merged(layer: &Layer) -> bool {
+    layer.operator.ends_with("_relu") && layer.operator != "leaky_relu"
 }
 
 /// What each kind took on the way to a layer. `input` is the detail of what the network is
@@ -111,4 +118,33 @@ pub fn shares(
 /// Which layers are activation layers, and not operators that are looked at for blur alone.
 pub fn is_activation(layer: &Layer) -> bool {
     kind(layer) == Kind::Activation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Layout;
+
+    #[test]
+    fn a_merged_activation_is_a_layer_whose_loss_is_not_the_activation_s() {
+        let layer = |operator: &str| Layer {
+            name: "layer".to_owned(),
+            operator: operator.to_owned(),
+            shape: vec![1, 8, 8],
+            layout: Layout::ChannelsFirst,
+            parameters: 0,
+        };
+        let structure =
+            Structure::parse("value 1 - - - - - : 0\ntap 1\nvalue 2 - - - - - : 1\ntap 2");
+        for (operator, expected) in [
+            ("conv2d_relu", Kind::Other),
+            ("leaky_relu", Kind::Activation),
+            ("relu", Kind::Activation),
+        ] {
+            let layers = [layer(operator), layer(operator)];
+            assert!(is_activation(&layers[0]));
+            let step = Step { tap: 1, alone: true };
+            assert_eq!(kind_of(&step, &layers, &structure), expected, "{operator}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 #include "audit.h"
 
+#include "values.h"
+
 #include <c10/core/Allocator.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/api/function_impl.h>
@@ -310,13 +312,11 @@ class Loader {
     if (!device_.is_cpu()) {
       return;
     }
-    IValue::HashAliasedIValues parts;
-    value.getSubValues(parts);
-    for (const IValue& part : parts) {
-      if (!part.isTensor() || !part.toTensor().has_storage()) {
-        continue;
+    for_each_tensor(value, [&](const at::Tensor& tensor) {
+      if (!tensor.has_storage()) {
+        return;
       }
-      const at::Storage storage = part.toTensor().storage();
+      const at::Storage storage = tensor.storage();
       const auto record = records_.find(storage.data());
       if (storage.nbytes() > 0 && record != records_.end()) {
         TORCH_CHECK(
@@ -325,7 +325,7 @@ class Loader {
             record->second.size);
         record->second.storage = storage;
       }
-    }
+    });
   }
 
   std::vector<WeightRecord> weights() const {

@@ -30,6 +30,14 @@ impl Picture {
     }
 }
 
+/// A tensor that every operator takes: of 8 bits with a scale, the numbers that they mean.
+pub(super) fn plain(tensor: &Tensor) -> Result<Tensor, TchError> {
+    match tensor.kind() {
+        Kind::QInt8 | Kind::QUInt8 | Kind::QInt32 => tensor.f_dequantize(),
+        _ => Ok(tensor.shallow_clone()),
+    }
+}
+
 /// Copies what is wanted of a tapped tensor: (images, channels, height, width) in f32,
 /// still on its device. Nothing of it shares memory with the network.
 pub(super) fn take(
@@ -38,7 +46,7 @@ pub(super) fn take(
     take: Take,
     images: usize,
 ) -> Result<Tensor, TchError> {
-    let tensor = tensor.f_detach()?;
+    let tensor = plain(tensor)?.f_detach()?;
     let channels_first = match picture.layout {
         Layout::ChannelsFirst => tensor,
         Layout::ChannelsLast => tensor.f_permute([0, 3, 1, 2])?,

@@ -3,13 +3,14 @@
 use ndarray::Array2;
 use tch::{Kind, TchError, Tensor};
 
-use super::capture::Picture;
+use super::capture::{self, Picture};
 use crate::layers::Layout;
 
 /// The sum over a tapped tensor's channels, (1, height, width), differentiable. It is
 /// taken at once, so an in-place operator that follows does not matter. `None` if the
 /// tensor is no picture.
 pub(super) fn sum(tensor: &Tensor, picture: &Picture) -> Result<Option<Tensor>, TchError> {
+    let tensor = capture::plain(tensor)?;
     let channels = match picture.layout {
         Layout::ChannelsFirst => 1,
         Layout::ChannelsLast => 3,

@@ -82,10 +82,28 @@ inline bool is_inside_tanhshrink(Node* node) {
       std::any_of(uses.begin(), uses.end(), [](const Use& use) { return is_tanhshrink(use.user); });
 }
 
+inline bool is_quantized(const Node* node) {
+  return std::strcmp(node->kind().ns().toUnqualString(), "quantized") == 0;
+}
+
+inline bool ends_with(const std::string& text, const std::string& ending) {
+  return text.size() >= ending.size() &&
+      text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
 // The activation function that `node` calls, if it does.
 inline std::optional<std::string> activation(Node* node) {
-  if (!node->kind().is_aten() || node->outputs().size() != 1 ||
+  if (node->outputs().size() != 1 ||
       !node->output()->type()->isSubtypeOf(*TensorType::get())) {
+    return std::nullopt;
+  }
+  if (is_quantized(node)) {
+    const std::string name = node->kind().toUnqualString();
+    // What quantizing has merged has its own name: conv2d_relu, linear_relu, add_relu, ...
+    return activations().count(name) != 0 || ends_with(name, "_relu") ? std::optional(name)
+                                                                      : std::nullopt;
+  }
+  if (!node->kind().is_aten()) {
     return std::nullopt;
   }
   if (is_softsign(node)) {

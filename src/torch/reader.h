@@ -174,14 +174,18 @@ class Reader {
         "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "lp_pool2d",
         "pixel_shuffle", "pixel_unshuffle", "upsample_nearest2d", "upsample_bilinear2d",
         "upsample_bicubic2d", "grid_sampler", "local_response_norm"};
-    return is_convolution(node) || (node->kind().is_aten() && names.count(node->kind().toUnqualString()) != 0);
+    const std::string name = node->kind().toUnqualString();
+    return is_convolution(node) || (is_quantized(node) && name.rfind("conv", 0) == 0) ||
+        (node->kind().is_aten() && names.count(name) != 0);
   }
 
   // Operators that want the channels last.
   static bool is_last_order(Node* node) {
     static const std::unordered_set<std::string> names{
         "linear", "addmm", "matmul", "layer_norm", "embedding", "scaled_dot_product_attention"};
-    return node->kind().is_aten() && names.count(node->kind().toUnqualString()) != 0;
+    const std::string name = node->kind().toUnqualString();
+    return (is_quantized(node) && name.rfind("linear", 0) == 0) ||
+        (node->kind().is_aten() && names.count(name) != 0);
   }
 
   int32_t order(Value* value, std::unordered_set<Value*>& seen) const {
@@ -251,12 +255,16 @@ class Reader {
         node->kind() == prim::ConstantChunk) {
       return true;
     }
-    if (!node->kind().is_aten()) {
+    if (!node->kind().is_aten() && !is_quantized(node)) {
       return false;
     }
     std::string name = node->kind().toUnqualString();
     if (name.back() == '_') {
       name.pop_back();
+    }
+    // What quantizing has merged: add_relu, cat_relu.
+    if (is_quantized(node) && ends_with(name, "_relu")) {
+      name.resize(name.size() - std::strlen("_relu"));
     }
     return names.count(name) != 0 || activations().count(name) != 0;
   }

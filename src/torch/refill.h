@@ -8,6 +8,7 @@
 #include "dependents.h"
 #include "fold.h"
 #include "operators.h"
+#include "values.h"
 
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
@@ -149,13 +150,13 @@ class Refill {
       return true;
     }
     const auto constant = toIValue(node->output());
-    IValue::HashAliasedIValues parts;
-    if (constant) {
-      constant->getSubValues(parts);
+    bool all = constant && !constant->isCapsule() && !constant->isObject();
+    if (all) {
+      for_each_tensor(*constant, [&](const at::Tensor& tensor) {
+        all = all && (!tensor.defined() || has(known, tensor));
+      });
     }
-    return constant && std::all_of(parts.begin(), parts.end(), [&](const IValue& part) {
-      return !part.isTensor() || !part.toTensor().defined() || has(known, part.toTensor());
-    });
+    return all;
   }
 };
 

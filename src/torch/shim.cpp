@@ -9,6 +9,7 @@
 #include "structure.h"
 #include "tap.h"
 #include "tapper.h"
+#include "values.h"
 #include "weights.h"
 
 #include <ATen/Context.h>
@@ -122,24 +123,6 @@ Unpack throwing(actviz_unpack unpack, void* context) {
       throw std::runtime_error("its weights cannot be unpacked");
     }
   };
-}
-
-void give_tensors(const IValue& value, const std::function<void(const at::Tensor&)>& give) {
-  if (value.isTensor()) {
-    give(value.toTensor());
-  } else if (value.isTuple()) {
-    for (const IValue& element : value.toTupleRef().elements()) {
-      give_tensors(element, give);
-    }
-  } else if (value.isList()) {
-    for (const IValue& element : value.toListRef()) {
-      give_tensors(element, give);
-    }
-  } else if (value.isGenericDict()) {
-    for (const auto& entry : value.toGenericDict()) {
-      give_tensors(entry.value(), give);
-    }
-  }
 }
 
 }  // namespace
@@ -377,7 +360,7 @@ char* actviz_run(
     const Sink sink{tap, context};
     const IValue result = network->run(images, with_gradients != 0, sink);
     size_t position = 0;
-    give_tensors(result, [&](const at::Tensor& tensor) {
+    for_each_tensor(result, [&](const at::Tensor& tensor) {
       if (output(context, position++, new at::Tensor(tensor)) != 0) {
         throw std::runtime_error("the receiver of an output ended the run");
       }
