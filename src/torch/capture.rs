@@ -3,7 +3,7 @@
 use ndarray::{Array3, Array4};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::network::Node;
+use super::loaded::Node;
 use crate::engine::{Reduce, Take};
 use crate::layers::{self, Layout};
 

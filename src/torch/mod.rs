@@ -26,6 +26,7 @@ mod capture;
 mod device;
 mod ffi;
 mod gradient;
+mod loaded;
 mod message;
 mod network;
 mod spare;
@@ -33,7 +34,8 @@ mod spare;
 use std::path::Path;
 
 pub use device::{cuda_state, folder};
-pub use network::{Gradients, Node, Tap, Taps, TorchNetwork};
+pub use loaded::{Node, Taps};
+pub use network::{Gradients, Tap, TorchNetwork};
 
 use self::spare::Spare;
 use crate::archive;

@@ -1,8 +1,8 @@
-//! A loaded network: its activation calls, and running it.
+//! Running a loaded network, with a look at each activation.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::{Array2, Array3, Array4, Axis};
 use tch::{TchError, Tensor};
@@ -12,12 +12,12 @@ use super::capture::{self, Picture};
 use super::device;
 use super::ffi::{self, Handle};
 use super::gradient;
-use super::message;
+use super::loaded::{Batching, Loaded, Memory, Node, Source, Taps, sizes_of};
 use super::spare::{Lent, Spare};
-use crate::archive::{Program, Records};
+use crate::archive::Records;
 use crate::engine::{Device, InputShape, Network, Precision, Take};
 use crate::error::Error;
-use crate::layers::{Layer, Order};
+use crate::layers::Layer;
 
 /// Whether a run remembers what gradients need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,35 +28,6 @@ pub enum Gradients {
     /// The tensors that taps and outputs give can be differentiated, as far as they
     /// depend on an input that requires gradients. Weights are constants.
     On,
-}
-
-/// Where the taps are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Taps {
-    /// After every activation.
-    #[default]
-    Activations,
-    /// Also after every convolution, pool, normalisation, sum and the like. Nothing is
-    /// folded into anything then: the graph as saved.
-    Operators,
-}
-
-/// One activation call in the network's code. In a loop it may run several times, in
-/// a branch not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// What its layers are called, but for the `_1`, `_2` of repeated calls.
-    pub name: String,
-    /// The activation function, e.g. `relu`.
-    pub operator: String,
-    /// Where the channels stand.
-    pub order: Order,
-    /// Whether its values depend on the input; weights may have activations too.
-    pub depends_on_input: bool,
-    /// Elements of all weights that its values depend on. Batch norm that was folded
-    /// into a convolution counts as the convolution's bias; branches and loops count
-    /// whole.
-    pub parameters: u64,
 }
 
 /// An activation while it is executed.
@@ -77,70 +48,6 @@ pub struct TorchNetwork {
     loaded: Lent,
     /// How many images a batch is filled up to.
     fill: usize,
-}
-
-/// What the files of one program have in common, with the weights of one of them.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub program: Program,
-    pub taps: Taps,
-    pub handle: Handle,
-    nodes: Vec<Node>,
-    batching: Batching,
-    memory: Memory,
-    /// The layers that inputs of these sizes run.
-    layers: Vec<(InputShape, Vec<Layer>)>,
-}
-
-/// Whether several images may be run at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Batching {
-    /// Not looked at yet.
-    Unknown,
-    /// The first dimension of every layer counts the images.
-    Together,
-    /// One by one: images would influence each other, or a layer has its images
-    /// somewhere else than in the first dimension.
-    Single,
-}
-
-/// How tensors of four dimensions lie in memory. oneDNN's convolutions are a fifth to a
-/// third faster on batches whose channels lie together (docs/performance.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
-    /// As the network was saved; a batch may try the other one.
-    AsSaved,
-    /// Channels last.
-    ChannelsLast,
-    /// As the network was saved: its code depends on it, or nothing would be gained.
-    AsSavedForGood,
-}
-
-impl Loaded {
-    fn new(
-        handle: Handle,
-        source: &Source,
-        (program, taps): (Program, Taps),
-    ) -> Result<Loaded, Error> {
-        let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
-        if nodes.is_empty() {
-            return Err(Error::NoActivations { file: source.file.clone() });
-        }
-        let batching =
-            if handle.is_data_dependent() { Batching::Single } else { Batching::Unknown };
-        let memory = match source.device {
-            Device::Cpu => Memory::AsSaved,
-            Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
-        };
-        Ok(Loaded { program, taps, handle, nodes, batching, memory, layers: Vec::new() })
-    }
-
-    /// The same program with the weights in `records`.
-    fn refilled(self, records: &Records, source: &Source) -> Result<Loaded, Error> {
-        let handle = audit::unpacking(records, |unpack| self.handle.refill(unpack))?;
-        let handle = handle.map_err(|detail| source.load_error(detail))?;
-        Ok(Loaded { handle, ..self })
-    }
 }
 
 impl TorchNetwork {
@@ -424,69 +331,6 @@ impl Network for TorchNetwork {
     }
 }
 
-/// Which network it is, for errors.
-#[derive(Clone)]
-struct Source {
-    file: PathBuf,
-    device: Device,
-}
-
-impl Source {
-    fn load_error(&self, detail: String) -> Error {
-        if let Some(uses) = message::refusal(&detail) {
-            return Error::Refused { file: self.file.clone(), uses };
-        }
-        if message::is_out_of_memory(&detail) {
-            return self.out_of_memory(detail);
-        }
-        Error::Load { file: self.file.clone(), message: message::headline(&detail), detail }
-    }
-
-    fn run_error(&self, images: &Tensor, detail: String) -> Error {
-        if message::is_out_of_memory(&detail) {
-            return self.out_of_memory(detail);
-        }
-        self.failed(images, message::headline(&detail), detail)
-    }
-
-    fn failed(&self, images: &Tensor, message: String, detail: String) -> Error {
-        Error::Run { file: self.file.clone(), input: sizes_of(images), message, detail }
-    }
-
-    fn not_handed_over(&self, input: String, detail: String) -> Error {
-        if message::is_out_of_memory(&detail) {
-            return self.out_of_memory(detail);
-        }
-        let message = "the images cannot be handed to libtorch".to_owned();
-        Error::Run { file: self.file.clone(), input, message, detail }
-    }
-
-    fn out_of_memory(&self, detail: String) -> Error {
-        Error::OutOfMemory { file: self.file.clone(), device: self.device.to_string(), detail }
-    }
-}
-
-impl From<ffi::RawSite> for Node {
-    fn from(site: ffi::RawSite) -> Node {
-        let name = match (site.path.is_empty(), site.is_module) {
-            (true, _) => site.operator.clone(),
-            (false, true) => site.path,
-            (false, false) => format!("{}.{}", site.path, site.operator),
-        };
-        Node {
-            name,
-            operator: site.operator,
-            order: match site.order {
-                1 => Order::First,
-                2 => Order::Last,
-                _ => Order::Unknown,
-            },
-            depends_on_input: site.depends_on_input,
-            parameters: site.parameters,
-        }
-    }
-}
-
 /// Gives the layers of one run their names, in the order of execution.
 #[derive(Default)]
 struct Namer {
@@ -522,12 +366,6 @@ fn ramp(input: InputShape) -> Result<Tensor, TchError> {
     // without any first whether there is the memory.
     drop(Tensor::f_empty([count], tch::kind::FLOAT_CPU)?);
     Tensor::f_linspace(-2.0, 2.0, count, tch::kind::FLOAT_CPU)?.f_reshape(sizes)
-}
-
-/// The sizes of one image, e.g. `3x224x224`.
-fn sizes_of(images: &Tensor) -> String {
-    let sizes: Vec<String> = images.size().iter().skip(1).map(ToString::to_string).collect();
-    sizes.join("x")
 }
 
 fn batch_of(images: &Tensor) -> usize {

@@ -7,7 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::network::{Loaded, Taps};
+use super::loaded::{Loaded, Taps};
 use crate::archive::Program;
 
 /// A place for one network that nobody runs now, shared by all networks of an engine.
