@@ -54,12 +54,15 @@ pub fn run(
     })?;
     warn_of_flags(&manifest, talk);
     list_failures(&manifest, plan, talk);
-    talk.note(format!(
-        "{} pictures in {} ({} says what each one shows)",
-        manifest.picture_count(),
-        plan.out.display(),
-        manifest.file_name()
-    ));
+    // Interrupted before the first picture, there is no manifest.
+    if !(manifest.interrupted && manifest.picture_count() == 0) {
+        talk.note(format!(
+            "{} pictures in {} ({} says what each one shows)",
+            manifest.picture_count(),
+            plan.out.display(),
+            manifest.file_name()
+        ));
+    }
     if args.json {
         print_json(stdout, &manifest)?;
     }
