@@ -44,13 +44,16 @@ inline bool reads_weights(Graph& graph) {
     if (node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
       found = true;
     }
-    if (Dependents::reads_only_shape(node) || of_no_value.count(node->kind().toUnqualString()) != 0) {
+    if (Dependents::reads_only_shape(node) ||
+        of_no_value.count(node->kind().toUnqualString()) != 0) {
       return;
     }
-    const bool reads = std::any_of(node->inputs().begin(), node->inputs().end(), [&](Value* input) {
+    const auto& inputs = node->inputs();
+    const auto& outputs = node->outputs();
+    const bool reads = std::any_of(inputs.begin(), inputs.end(), [&](Value* input) {
       return is_tensor(input) && dependents.contain(input);
     });
-    const bool gives = std::any_of(node->outputs().begin(), node->outputs().end(), [&](Value* output) {
+    const bool gives = std::any_of(outputs.begin(), outputs.end(), [&](Value* output) {
       return !is_tensor(output) && plain.count(output->type()->kind()) != 0;
     });
     found = found || (reads && gives);
@@ -81,8 +84,8 @@ class Refill {
       known.insert(constant.storage().unsafeGetStorageImpl());
     }
     for (const Folded& one : folded_) {
-      for (const auto& source :
-           {one.own_bias, one.factors, one.shifts, std::optional(one.mean), std::optional(one.variance)}) {
+      possible_ = possible_ && has(known, one.mean) && has(known, one.variance);
+      for (const auto& source : {one.own_bias, one.factors, one.shifts}) {
         possible_ = possible_ && (!source || has(known, *source));
       }
     }
