@@ -280,11 +280,11 @@ fn covering(a: Field, b: Field) -> Field {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::structure::Structure;
     use super::*;
 
-    fn window(reach: Reach) -> Field {
+    pub fn window(reach: Reach) -> Field {
         match reach {
             Reach::Window(field) => field,
             other => unreachable!("{other:?}"),

@@ -174,15 +174,9 @@ fn value(line: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reach::{Field, PIXEL};
+    use super::super::reach::PIXEL;
+    use super::super::reach::tests::window;
     use super::*;
-
-    fn window(reach: Reach) -> Field {
-        match reach {
-            Reach::Window(field) => field,
-            other => unreachable!("{other:?}"),
-        }
-    }
 
     fn taps(way: Option<Vec<Step>>) -> Vec<usize> {
         way.expect("a way").iter().map(|step| step.tap).collect()

@@ -64,7 +64,6 @@ impl Drop for Lent {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::path::Path;
 
@@ -72,14 +71,14 @@ mod tests {
     use crate::torch::TorchEngine;
 
     fn engine() -> TorchEngine {
-        TorchEngine::new(DeviceChoice::Exactly(Device::Cpu), None).unwrap()
+        TorchEngine::new(DeviceChoice::Exactly(Device::Cpu), None).expect("a processor")
     }
 
     /// Whether the next fold is filled into this one (that the values are right is seen from
     /// outside, by tests/folds.rs).
     fn is_kept(engine: &TorchEngine, file: &str) -> bool {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        drop(engine.load(&file).unwrap());
+        drop(engine.load(&file).expect("a network"));
         engine.spare.kept().is_some()
     }
 
@@ -114,7 +113,8 @@ mod tests {
         for model in ["cnn9", "cnn9-five", "resnet50"] {
             let programs = [1, 2, 3].map(|fold| {
                 let file = format!("{}/models/{model}/fold_{fold}.pt", env!("CARGO_MANIFEST_DIR"));
-                crate::archive::Records::of(file.as_ref()).unwrap().check_code().unwrap()
+                let records = crate::archive::Records::of(file.as_ref()).expect("an archive");
+                records.check_code().expect("whole")
             });
             assert!(programs.iter().all(|program| *program == programs[0]), "{model}");
         }
@@ -124,8 +124,9 @@ mod tests {
     fn a_network_that_runs_in_another_layout_is_not_kept() {
         let engine = engine();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn9/fold_1.pt");
-        let mut network = engine.load(&file).unwrap();
-        network.run(&ndarray::Array4::zeros((2, 3, 64, 64)), &[], Take::Channels).unwrap();
+        let mut network = engine.load(&file).expect("a network");
+        let images = ndarray::Array4::zeros((2, 3, 64, 64));
+        network.run(&images, &[], Take::Channels).expect("a run");
         drop(network);
         assert!(engine.spare.kept().is_none());
     }
