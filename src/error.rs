@@ -201,13 +201,7 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotTorchScript { hint, .. } | Error::Device { hint, .. } => Some(hint.clone()),
             Error::Load { message, .. } => Some(load_hint(message).to_owned()),
-            Error::Refused { uses, .. } => Some(format!(
-                "a network that only computes needs no such operator; if you trust the file: {}",
-                uses.iter()
-                    .map(|(name, _)| format!("--allow-op {name}"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            )),
+            Error::Refused { uses, .. } => Some(refusal_hint(uses)),
             Error::Run { .. } => Some(
                 "give the size that the network was trained with: --input-size N or WxH; \
                  -v prints all that libtorch said"
@@ -304,6 +298,21 @@ fn load_hint(message: &str) -> &'static str {
 }
 
 /// `aten::save (code/__torch__.py:12) and ...`
+/// What `--allow-op` can let through, it names.
+fn refusal_hint(uses: &[(String, String)]) -> String {
+    let options: Vec<String> = uses
+        .iter()
+        .filter(|(name, _)| !name.starts_with("actviz::") && !name.contains(' '))
+        .map(|(name, _)| format!("--allow-op {name}"))
+        .collect();
+    if options.len() < uses.len() {
+        return "no network that torch.jit.save wrote has this; the file was made by hand"
+            .to_owned();
+    }
+    let options = options.join(" ");
+    format!("a network that only computes needs no such operator; if you trust the file: {options}")
+}
+
 fn list_uses(uses: &[(String, String)]) -> String {
     let each: Vec<String> = uses.iter().map(|(name, place)| format!("{name} ({place})")).collect();
     each.join(" and ")

@@ -81,6 +81,34 @@ fn code_that_would_run_while_the_file_is_loaded_is_refused_before_it_runs() {
 }
 
 #[test]
+fn what_would_be_evaluated_while_the_code_is_compiled_is_refused_and_never_runs() {
+    for (model, what) in [
+        ("default.pt", "a computed default argument (y) (code/__torch__.py:12)"),
+        ("default_in_a_list.pt", "a computed default argument (y) (code/__torch__.py:12)"),
+        ("default_inside.pt", "a computed default argument (y) (code/__torch__.py:13)"),
+        ("default_of_interface.pt", "a computed default argument (y) (code/__torch__.py:5)"),
+        ("constant.pt", "a computed constant (n) (code/__torch__.py:8)"),
+        ("field.pt", "a computed type (code/__torch__.py:5)"),
+    ] {
+        let place = Place::new();
+        place.refuses(&hostile(model), &[what, "made by hand"]);
+        // Nobody can let it through, and it runs neither outside of the sandbox nor to be listed.
+        let (name, _) = what.rsplit_once(" (").unwrap();
+        let more = ["--no-sandbox", "--allow-op", name];
+        place.render(&hostile(model), &more).assert().code(2).stderr(contains(what));
+        let audit = ["layers", "-m", &hostile(model), "--audit", "--no-sandbox"];
+        let listed = place.actviz(&audit).assert().code(1);
+        listed.stdout(contains(name).and(contains("REFUSED")));
+        assert!(!place.path(MARK).exists(), "{model} has written a file");
+    }
+}
+
+#[test]
+fn all_literals_that_can_be_saved_are_let_through() {
+    Place::new().render(&hostile("literals.pt"), &[]).assert().success();
+}
+
+#[test]
 fn harmless_code_that_runs_while_the_file_is_loaded_does_run() {
     let place = Place::new();
     place.render(&hostile("restored.pt"), &["--raw"]).assert().success();

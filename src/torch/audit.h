@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -37,6 +38,9 @@ class Audit {
   // Looks at a function, once, and at everything it calls. `all` holds the functions
   // of the file: those of the right name stand in where a call goes to an interface.
   void scan(torch::jit::Function& function, const torch::jit::CompilationUnit& all);
+
+  // Looks at what would be evaluated while the code of a record is compiled (literals.h).
+  void scan(const std::shared_ptr<torch::jit::Source>& source);
 
   // A class that is written in C++ (`torch.classes.NAMESPACE.NAME`).
   void note_class(const c10::Type& type, const std::string& place);
