@@ -109,6 +109,24 @@ fn all_literals_that_can_be_saved_are_let_through() {
 }
 
 #[test]
+fn nothing_that_a_file_says_becomes_an_address() {
+    for (model, what) in [
+        ("taps.pt", "actviz::tap (code/__torch__.py:10)"),
+        ("addresses.pt", "prim::id (code/__torch__.py:17)"),
+    ] {
+        let place = Place::new();
+        place.refuses(&hostile(model), &[what]);
+        let audit = ["layers", "-m", &hostile(model), "--audit"];
+        let (name, _) = what.rsplit_once(" (").unwrap();
+        place.actviz(&audit).assert().code(1).stdout(contains(name).and(contains("REFUSED")));
+    }
+    // Not even to those who trust the file.
+    let place = Place::new();
+    let more = ["--allow-op", "actviz::tap"];
+    place.render(&hostile("taps.pt"), &more).assert().code(2).stderr(contains("actviz::tap"));
+}
+
+#[test]
 fn harmless_code_that_runs_while_the_file_is_loaded_does_run() {
     let place = Place::new();
     place.render(&hostile("restored.pt"), &["--raw"]).assert().success();

@@ -29,15 +29,15 @@ using namespace torch::jit;
 // Namespaces that hold arithmetic alone.
 const std::unordered_set<std::string>& harmless_namespaces() {
   static const std::unordered_set<std::string> names{
-      "actviz", "quantized", "_quantized", "mkldnn_prepacked", "prepacked", "torchvision"};
+      "quantized", "_quantized", "mkldnn_prepacked", "prepacked", "torchvision"};
   return names;
 }
 
 // In aten, the public operators are arithmetic, apart from these: the first two reach
-// files; the others reach below a tensor, to its memory.
+// files; the others reach below a tensor, to its memory, or (hash) tell where it is.
 const std::unordered_set<std::string>& harmful_aten() {
   static const std::unordered_set<std::string> names{
-      "save", "from_file", "set_", "set_data", "record_stream"};
+      "save", "from_file", "set_", "set_data", "record_stream", "hash"};
   return names;
 }
 
@@ -64,7 +64,8 @@ const std::unordered_set<std::string>& harmless_private_aten() {
   return names;
 }
 
-// The language itself: values, control flow, calls (which are followed).
+// The language itself: values, control flow, calls (which are followed). `id` is not among
+// them: it tells the address of an object.
 const std::unordered_set<std::string>& harmless_prim() {
   static const std::unordered_set<std::string> names{
       "AutogradAnyNonZero", "AutogradZero", "CallFunction", "CallMethod", "Closure", "Constant",
@@ -73,7 +74,7 @@ const std::unordered_set<std::string>& harmless_prim() {
       "ListUnpack", "Load", "Loop", "ModuleContainerIndex", "NumToTensor", "Param", "Print",
       "RaiseException", "Return", "SetAttr", "Store", "StringIndex", "TupleConstruct",
       "TupleIndex", "TupleSlice", "TupleUnpack", "Uninitialized", "abs", "awaitable",
-      "awaitable_nowait", "awaitable_wait", "data", "device", "dtype", "fork", "grad", "id",
+      "awaitable_nowait", "awaitable_wait", "data", "device", "dtype", "fork", "grad",
       "index", "is_cpu", "is_cuda", "is_ipu", "is_maia", "is_meta", "is_mkldnn", "is_mps",
       "is_mtia", "is_nested", "is_quantized", "is_sparse", "is_sparse_csr", "is_vulkan",
       "is_xla", "is_xpu", "isinstance", "itemsize", "layout", "max", "min", "name", "nbytes",
@@ -125,8 +126,9 @@ bool is_magic(const std::string& name) {
 void Audit::note(const std::string& name, bool allowed, const std::string& place) {
   Finding& finding = findings_[name];
   if (finding.uses++ == 0) {
-    // What libtorch evaluates while it compiles would run under --audit, too.
-    const bool is_final = name.rfind("a computed ", 0) == 0;
+    // Our own operators are for us alone, whatever the user lets through, and what libtorch
+    // evaluates while it compiles would run under --audit, too.
+    const bool is_final = name.rfind("actviz::", 0) == 0 || name.rfind("a computed ", 0) == 0;
     finding.allowed = allowed || (!is_final && extra_.count(name) != 0);
     finding.place = place;
   }

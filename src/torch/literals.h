@@ -18,9 +18,9 @@ namespace actviz {
 
 using namespace torch::jit;
 
-// A value that is no literal.
+// A value that is no literal, or one of our operators.
 struct Computed {
-  // E.g. "a computed default argument (size)".
+  // E.g. "a computed default argument (size)", "actviz::tap".
   std::string name;
   SourceRange range;
 };
@@ -82,6 +82,8 @@ class Literals {
           const Expr value = parameter.defaultValue().get();
           expect_literal("default argument", parameter.ident().name(), value);
         }
+      } else if (tree->kind() == '.' && is_ours(Select(tree).value().tree())) {
+        computed_.push_back({"actviz::" + Select(tree).selector().name(), tree->range()});
       } else if (tree->kind() == TK_DECL) {
         expect_type(Decl(tree).return_type());
       } else if (tree->kind() == TK_CLASS_DEF) {
@@ -93,6 +95,13 @@ class Literals {
         open.push_back(part);
       }
     }
+  }
+
+  // Our own operators, `ops.actviz`. Where nobody needs what one of them does, libtorch drops it
+  // while it compiles, and it is seen in the text alone.
+  static bool is_ours(const TreeRef& tree) {
+    return tree->kind() == '.' && is_var(Select(tree).value().tree(), "ops") &&
+        Select(tree).selector().name() == "actviz";
   }
 
   void look_at_member(const Stmt& statement) {

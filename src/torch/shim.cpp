@@ -205,7 +205,8 @@ struct actviz_network {
     }
     Stack stack{module._ivalue(), std::move(image)};
     stack.insert(stack.end(), other_arguments.begin(), other_arguments.end());
-    stack.emplace_back(c10::List<int64_t>({reinterpret_cast<intptr_t>(&sink)}));
+    stack.emplace_back(c10::List<int64_t>());
+    const SinkOfThread scope(sink);
     // Forked parts run at once, on this thread: the order of the layers is the same in
     // every run, and the receiver need not be thread-safe.
     InterpreterState(code, [](const std::function<void()>& task) { task(); }).run(stack);

@@ -1,4 +1,4 @@
-// A tap is a node `actviz::tap(Tensor, node, sink)` that hands the tensor to Rust while the
+// A tap is a node `actviz::tap(Tensor, node, order)` that hands the tensor to Rust while the
 // network runs, so it sees what is inside of branches and loops, before an in-place operator
 // can spoil it.
 #pragma once
@@ -22,21 +22,45 @@ namespace actviz {
 
 using namespace torch::jit;
 
+// Where the taps of a run put what they see.
 struct Sink {
   actviz_receive receive;
   void* context;
 };
 
+// Makes a sink that of this thread's run for as long as this lives. The taps find it here and
+// not in the graph: nothing that is computed can become the address of a sink. Forked parts run
+// on the thread of the run (actviz_network::run), so they find it, too.
+class SinkOfThread {
+ public:
+  explicit SinkOfThread(const Sink& sink) : outer_(std::exchange(current(), &sink)) {}
+  SinkOfThread(const SinkOfThread&) = delete;
+  SinkOfThread& operator=(const SinkOfThread&) = delete;
+  ~SinkOfThread() {
+    current() = outer_;
+  }
+
+  // Null outside of a run.
+  static const Sink*& current() {
+    thread_local const Sink* sink = nullptr;
+    return sink;
+  }
+
+ private:
+  const Sink* outer_;
+};
+
 inline void tap_kernel(Stack& stack) {
-  // The sink travels through the graph as an address, so it needs no global state
-  // and reaches taps in any block or forked subgraph.
-  const auto address = pop(stack).toIntList();
+  drop(stack, 1);  // the order is for the compiler alone
   const auto node = pop(stack).toInt();
   at::Tensor tensor = pop(stack).toTensor();
-  if (address.empty() || !tensor.defined()) {
+  const Sink* sink = SinkOfThread::current();
+  if (sink == nullptr) {
+    throw std::runtime_error("a tap was reached outside of a run");
+  }
+  if (!tensor.defined()) {
     return;
   }
-  const auto* sink = reinterpret_cast<const Sink*>(static_cast<intptr_t>(address.get(0)));
   auto* heap = new at::Tensor(std::move(tensor));
   if (sink->receive(sink->context, static_cast<size_t>(node), heap) != 0) {
     throw std::runtime_error("the receiver of a tap ended the run");
@@ -70,11 +94,12 @@ inline void give_back_memory() {
 inline void register_tap() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // By its schema a tap reads the tensor and writes to the sink. The write keeps it
-    // from being removed or merged; that the tensor is only read lets freezing treat
-    // the network as if no tap were there.
+    // By its schema a tap reads the tensor and writes to a list that is an input of the
+    // graph. Nothing is ever in that list. The write keeps taps from being removed, merged,
+    // swapped, or run before the network is; that the tensor is only read lets freezing
+    // treat the network as if no tap were there.
     RegisterOperators({Operator(
-        "actviz::tap(Tensor tensor, int node, int[](a!) sink) -> ()",
+        "actviz::tap(Tensor tensor, int node, int[](a!) order) -> ()",
         Operation(tap_kernel),
         c10::AliasAnalysisKind::FROM_SCHEMA)});
     // The profiling executor rewrites the graph after the first runs: results would

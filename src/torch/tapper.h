@@ -33,7 +33,7 @@ class Tapper {
  public:
   Tapper(Graph& graph, bool all_operators)
       : all_operators_(all_operators), self_(graph.inputs().at(0)) {
-    sinks_[&graph] = graph.addInput("sink")->setType(ListType::ofInts());
+    orders_[&graph] = graph.addInput("order")->setType(ListType::ofInts());
     visit(graph.block(), Caller{"", false});
   }
 
@@ -49,7 +49,8 @@ class Tapper {
 
   bool all_operators_;
   Value* self_;
-  std::unordered_map<Graph*, Value*> sinks_;
+  // The list that the taps of a graph claim to write to (tap.h).
+  std::unordered_map<Graph*, Value*> orders_;
   // Inputs of a forked subgraph, and what they are outside of it.
   std::unordered_map<Value*, Value*> captured_;
   std::unordered_map<Node*, bool> weights_;
@@ -180,8 +181,8 @@ class Tapper {
     for (size_t i = 0; i < fork->inputs().size(); ++i) {
       captured_[subgraph->inputs().at(i)] = fork->input(i);
     }
-    sinks_[subgraph.get()] = subgraph->addInput("sink")->setType(ListType::ofInts());
-    fork->addInput(sinks_.at(fork->owningGraph()));
+    orders_[subgraph.get()] = subgraph->addInput("order")->setType(ListType::ofInts());
+    fork->addInput(orders_.at(fork->owningGraph()));
     visit(subgraph->block(), caller);
   }
 
@@ -190,7 +191,7 @@ class Tapper {
     WithInsertPoint point(node->next());
     Value* index = graph->insertConstant(static_cast<int64_t>(sites.size()));
     graph->insertNode(
-        graph->create(tap_symbol(), {node->output(), index, sinks_.at(graph)}, 0));
+        graph->create(tap_symbol(), {node->output(), index, orders_.at(graph)}, 0));
     sites.push_back(std::move(site));
   }
 };
