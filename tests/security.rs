@@ -127,6 +127,15 @@ fn nothing_that_a_file_says_becomes_an_address() {
 }
 
 #[test]
+fn a_class_that_is_read_later_is_looked_at_before_its_method_runs() {
+    let place = Place::new();
+    place.refuses(&hostile("behind.pt"), &["aten::save (code/__torch__.py:"]);
+    let audit = ["layers", "-m", &hostile("behind.pt"), "--audit", "--no-sandbox"];
+    place.actviz(&audit).assert().code(1).stdout(contains("aten::save"));
+    assert!(!place.path(MARK).exists());
+}
+
+#[test]
 fn harmless_code_that_runs_while_the_file_is_loaded_does_run() {
     let place = Place::new();
     place.render(&hostile("restored.pt"), &["--raw"]).assert().success();

@@ -115,6 +115,8 @@ std::string place_of(const SourceRange& range) {
   return "its code";
 }
 
+// What libtorch may call without a call in the code: __getstate__ to copy an object, __lt__ to
+// sort, __enter__ and __exit__ around a block.
 bool is_magic(const std::string& name) {
   return name.size() > 4 && name.rfind("__", 0) == 0 && name.substr(name.size() - 2) == "__";
 }
@@ -145,6 +147,19 @@ void Audit::note_class(const c10::Type& type, const std::string& place) {
 }
 
 void Audit::scan(Function& function, const CompilationUnit& all) {
+  scan_one(function, all);
+  // Each may call more of them.
+  for (size_t seen = 0; seen != seen_.size();) {
+    seen = seen_.size();
+    for (Function* candidate : all.get_functions()) {
+      if (is_magic(candidate->name()) || called_by_name_.count(candidate->name()) != 0) {
+        scan_one(*candidate, all);
+      }
+    }
+  }
+}
+
+void Audit::scan_one(Function& function, const CompilationUnit& all) {
   if (!seen_.insert(&function).second) {
     return;
   }
@@ -175,7 +190,7 @@ void Audit::scan(Block* block, const CompilationUnit& all) {
 void Audit::scan_call(Node* call, const CompilationUnit& all) {
   if (call->kind() == prim::CallFunction) {
     if (auto* function = tryToGraphFunction(call)) {
-      scan(*function, all);
+      scan_one(*function, all);
     } else {
       note("a function that is not in the file", false, place_of(call->sourceRange()));
     }
@@ -184,14 +199,10 @@ void Audit::scan_call(Node* call, const CompilationUnit& all) {
   const auto& name = call->s(attr::name);
   if (auto type = call->input(0)->type()->cast<c10::ClassType>()) {
     note_class(*type, place_of(call->sourceRange()));
-    scan(type->getMethod(name), all);
+    scan_one(type->getMethod(name), all);
     return;
   }
-  for (Function* candidate : all.get_functions()) {
-    if (candidate->name() == name) {
-      scan(*candidate, all);
-    }
-  }
+  called_by_name_.insert(name);
 }
 
 void Audit::scan(const std::shared_ptr<Source>& source) {
@@ -243,13 +254,6 @@ class Loader {
     auto forward = module.find_method("forward");
     TORCH_CHECK(forward, "the network has no forward()");
     audit_.scan(forward->function(), *unit_);
-    // What libtorch may call without a call in the code: __getstate__ to copy an object,
-    // __lt__ to sort, __enter__ and __exit__ around a block.
-    for (Function* function : unit_->get_functions()) {
-      if (is_magic(function->name())) {
-        audit_.scan(*function, *unit_);
-      }
-    }
     audit_.check();
     return Loaded{std::move(module), weights(), code_tensors()};
   }
@@ -401,12 +405,8 @@ class Loader {
       return object;
     }
     restores_itself_ = true;
+    // Classes may have been read since it was looked at, for another object.
     audit_.scan(*set_state, *unit_);
-    for (Function* function : unit_->get_functions()) {
-      if (is_magic(function->name())) {
-        audit_.scan(*function, *unit_);
-      }
-    }
     audit_.check();
     const auto& arguments = set_state->getSchema().arguments();
     TORCH_CHECK(arguments.size() == 2, "__setstate__ takes one state");

@@ -35,8 +35,10 @@ class Audit {
   // `extra` holds the operators that the user lets through, e.g. "aten::save".
   explicit Audit(std::set<std::string> extra) : extra_(std::move(extra)) {}
 
-  // Looks at a function, once, and at everything it calls. `all` holds the functions
-  // of the file: those of the right name stand in where a call goes to an interface.
+  // Looks at a function, at everything it calls, and at what may be called without a call.
+  // `all` holds the functions of the file that are known by now: those of the right name
+  // stand in where a call goes to an interface. More are known whenever a class is read, so
+  // this is called again before anything runs; what was looked at is not looked at again.
   void scan(torch::jit::Function& function, const torch::jit::CompilationUnit& all);
 
   // Looks at what would be evaluated while the code of a record is compiled (literals.h).
@@ -56,7 +58,10 @@ class Audit {
   std::set<std::string> extra_;
   std::map<std::string, Finding> findings_;
   std::unordered_set<const torch::jit::Function*> seen_;
+  // Methods of interfaces that are called: whatever is called so may be meant.
+  std::unordered_set<std::string> called_by_name_;
 
+  void scan_one(torch::jit::Function& function, const torch::jit::CompilationUnit& all);
   void scan(torch::jit::Block* block, const torch::jit::CompilationUnit& all);
   void scan_call(torch::jit::Node* call, const torch::jit::CompilationUnit& all);
   void note(const std::string& name, bool allowed, const std::string& place);
