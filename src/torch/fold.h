@@ -38,16 +38,27 @@ struct Folded {
   at::Tensor variance;
   double epsilon;
 
-  // Changes the weight, which must be as it was saved, and sets the bias.
-  void apply() {
+  // What the weight, as it was saved, is multiplied by, and the bias.
+  struct Change {
+    at::Tensor factor;
+    at::Tensor bias;
+  };
+
+  // Changes nothing. May fail where nobody could normalise with these numbers.
+  Change change() const {
     const at::Tensor root = at::rsqrt(variance + epsilon);
     std::vector<int64_t> a_channel(static_cast<size_t>(weight.dim()), 1);
     a_channel[0] = -1;
     const at::Tensor scale = factors ? *factors : at::ones_like(mean);
-    weight.mul_((scale * root).reshape(a_channel));
     const at::Tensor before = own_bias ? *own_bias : at::zeros_like(mean);
     const at::Tensor shift = shifts ? *shifts : at::zeros_like(mean);
-    bias.copy_((before - mean) * root * scale + shift);
+    return {(scale * root).reshape(a_channel), (before - mean) * root * scale + shift};
+  }
+
+  // Changes the weight, which must be as it was saved, and sets the bias.
+  void apply(const Change& change) {
+    weight.mul_(change.factor);
+    bias.copy_(change.bias);
   }
 };
 
@@ -68,28 +79,45 @@ class Folder {
     });
   }
 
-  // Changes graph and weights.
-  std::vector<Folded> fold() {
-    std::vector<Folded> all;
+  // Finds what can be folded, and computes what by. Changes nothing.
+  void prepare() {
     if (has_attributes_) {
-      return all;
+      return;
     }
     for (Node* normalisation : normalisations_) {
       Node* convolution = normalisation->input(0)->node();
       if (auto folded = read(convolution, normalisation)) {
-        folded->apply();
-        WithInsertPoint point(convolution);
-        convolution->replaceInput(2, convolution->owningGraph()->insertConstant(folded->bias));
-        normalisation->output()->replaceAllUsesWith(convolution->output());
-        normalisation->destroy();
-        all.push_back(std::move(*folded));
+        Folded::Change change = folded->change();
+        prepared_.push_back({convolution, normalisation, std::move(*folded), std::move(change)});
       }
     }
+  }
+
+  // Changes graph and weights. If it fails, neither is of use any more.
+  std::vector<Folded> fold() {
+    std::vector<Folded> all;
+    for (auto& [convolution, normalisation, folded, change] : prepared_) {
+      folded.apply(change);
+      WithInsertPoint point(convolution);
+      convolution->replaceInput(2, convolution->owningGraph()->insertConstant(folded.bias));
+      normalisation->output()->replaceAllUsesWith(convolution->output());
+      normalisation->destroy();
+      all.push_back(std::move(folded));
+    }
+    prepared_.clear();
     return all;
   }
 
  private:
+  struct Prepared {
+    Node* convolution;
+    Node* normalisation;
+    Folded folded;
+    Folded::Change change;
+  };
+
   std::vector<Node*> normalisations_;
+  std::vector<Prepared> prepared_;
   bool has_attributes_ = false;
   // How many constants lie in the same memory.
   std::unordered_map<const void*, size_t> constants_;

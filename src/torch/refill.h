@@ -127,7 +127,7 @@ class Refill {
     }
     unpack(records);
     for (Folded& one : folded_) {
-      one.apply();
+      one.apply(one.change());
     }
   }
 

@@ -30,6 +30,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -216,20 +217,27 @@ struct actviz_network {
  private:
   // Sets `graph` to what is run, and says what was folded within the memory of the weights.
   std::vector<Folded> freeze(Graph& tapped) {
-    std::vector<Folded> folded;
+    Module frozen;
+    std::shared_ptr<Graph> code;
+    std::optional<Folder> folder;
     try {
-      Module frozen = freeze_module(module);
-      auto code = frozen.get_method("forward").graph();
-      folded = Folder(*code).fold();
-      module = frozen;
-      graph = code->copy();
+      frozen = freeze_module(module);
+      code = frozen.get_method("forward").graph();
+      folder.emplace(*code).prepare();
+    } catch (const std::exception&) {
+      // What cannot be frozen runs as it is.
+      graph = tapped.copy();
+      return {};
+    }
+    // The weights change here: code that is not frozen would no more do what it was made for.
+    std::vector<Folded> folded = folder->fold();
+    module = frozen;
+    graph = code->copy();
+    try {
       OptimizeFrozenGraph(code);
       graph = code->copy();
     } catch (const std::exception&) {
-      // What cannot be frozen runs as it is.
-      if (!graph) {
-        graph = tapped.copy();
-      }
+      // Then it runs without that.
     }
     return folded;
   }
