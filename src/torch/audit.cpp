@@ -4,6 +4,7 @@
 #include "values.h"
 
 #include <c10/core/Allocator.h>
+#include <c10/core/alignment.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/operator_upgraders/upgraders_entry.h>
@@ -14,6 +15,8 @@
 #include <torch/csrc/jit/serialization/unpickler.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <unordered_map>
 #include <utility>
@@ -227,6 +230,18 @@ void Audit::check() const {
 
 namespace {
 
+// Memory for a tensor, all zero: Rust may not be given what nobody has written to. The system
+// gives memory that is new to the process out as zeros, and calloc knows, so that only memory
+// that was used before is written to twice. Aligned as libtorch's own.
+at::DataPtr zeros(size_t size) {
+  TORCH_CHECK(size <= SIZE_MAX - c10::gAlignment, "out of memory: no tensor has ", size, " bytes");
+  void* base = std::calloc(size + c10::gAlignment, 1);
+  TORCH_CHECK(base != nullptr, "out of memory: you tried to allocate ", size, " bytes");
+  const auto address = reinterpret_cast<uintptr_t>(base);
+  const size_t gap = (c10::gAlignment - address % c10::gAlignment) % c10::gAlignment;
+  return {static_cast<char*>(base) + gap, base, &std::free, c10::Device(c10::kCPU)};
+}
+
 class Loader {
  public:
   Loader(const std::string& path, at::Device device, Audit& audit, const Unpack& unpack)
@@ -380,7 +395,7 @@ class Loader {
     for (const std::string& name : reader_.getAllRecords()) {
       const size_t size = name.rfind(prefix, 0) == 0 ? reader_.getRecordSize(name) : 0;
       if (size > 0) {
-        auto place = bytes.emplace(name, c10::GetAllocator(c10::kCPU)->allocate(size)).first;
+        auto place = bytes.emplace(name, zeros(size)).first;
         records.push_back({place->first.c_str(), place->second.get(), size});
         records_[place->second.get()] = {name, size, {}};
       }

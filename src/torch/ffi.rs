@@ -297,23 +297,34 @@ fn filling(fill: Fill<'_>, call: impl FnOnce(*mut c_void) -> *mut c_char) -> *mu
 }
 
 /// # Safety
-/// `context` points to a `Filler` that nothing else uses now, and `records` to `count`
-/// records, each with a text and `size` bytes of its own that live until this returns.
+/// `context` points to a `Filler` that nothing else uses now. If `count` is not 0, `records`
+/// points to so many records, each with a text. If its size is not 0, each has so many bytes,
+/// all initialised, that nothing else uses and no other record shares. All of it lives until
+/// this returns.
 unsafe extern "C" fn unpack_records(
     context: *mut c_void,
     records: *const RawRecord,
     count: usize,
 ) -> c_int {
-    // SAFETY: the caller says so.
-    let records = unsafe { std::slice::from_raw_parts(records, count) };
-    // SAFETY: the caller says so; `filling` made it.
+    let records: &[RawRecord] = match count {
+        // A null pointer makes no slice, not even an empty one.
+        0 => &[],
+        // SAFETY: the caller says so.
+        _ => unsafe { std::slice::from_raw_parts(records, count) },
+    };
+    // SAFETY: the caller says so; `filling` made it, and lends it to one call of the shim, which
+    // calls back on its own thread, one after the other.
     let filler = unsafe { &mut *context.cast::<Filler<'_>>() };
     let wanted = records.iter().map(|record| {
-        // SAFETY: the shim's names are nul-terminated and live until this returns.
+        // SAFETY: the caller says so.
         let name = unsafe { CStr::from_ptr(record.name) };
-        // SAFETY: the shim has allocated so many bytes, at least one, for this record alone,
-        // and reads them after this has returned.
-        let to = unsafe { std::slice::from_raw_parts_mut(record.to.cast::<u8>(), record.size) };
+        let to: &mut [u8] = match record.size {
+            0 => &mut [],
+            // SAFETY: the caller says so. The shim takes zeroed memory (`zeros` of audit.cpp),
+            // or that of a tensor that was filled before, for this record alone, and reads it
+            // after this has returned.
+            size => unsafe { std::slice::from_raw_parts_mut(record.to.cast::<u8>(), size) },
+        };
         (name.to_str().unwrap_or_default(), to)
     });
     match catch_unwind(AssertUnwindSafe(|| (filler.fill)(wanted.collect()))) {

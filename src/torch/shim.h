@@ -44,7 +44,7 @@ typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 #define ACTVIZ_REFUSED "actviz refused:\n"
 
 // A part of a TorchScript file, named without the archive's own name ("data/0"), and where
-// its `size` bytes go.
+// its `size` bytes go: initialised memory that no other record of the same call shares.
 typedef struct {
   const char* name;
   void* to;
