@@ -6,6 +6,8 @@
 
 mod directory;
 #[cfg(feature = "torch")]
+mod pickle;
+#[cfg(feature = "torch")]
 mod records;
 
 use std::fs::File;

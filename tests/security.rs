@@ -136,6 +136,23 @@ fn a_class_that_is_read_later_is_looked_at_before_its_method_runs() {
 }
 
 #[test]
+fn tensors_that_contradict_themselves_are_refused_and_their_twins_are_drawn() {
+    let place = Place::new();
+    for (model, what) in [
+        ("sparse_coo_lies.pt", "size is inconsistent with indices"),
+        ("sparse_csr_lies.pt", "col_indices"),
+        ("per_channel_lies.pt", "too few or too many scales"),
+        ("beyond.pt", "reaches beyond the 4 elements"),
+    ] {
+        let result = place.render(&hostile(model), &["--force"]).assert().code(2);
+        result.stderr(contains(what).and(contains("SIG").not()));
+    }
+    for model in ["sparse_coo.pt", "sparse_csr.pt", "per_channel.pt", "plain.pt"] {
+        place.render(&hostile(model), &["--force"]).assert().success();
+    }
+}
+
+#[test]
 fn harmless_code_that_runs_while_the_file_is_loaded_does_run() {
     let place = Place::new();
     place.render(&hostile("restored.pt"), &["--raw"]).assert().success();

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use zip::CompressionMethod;
 
 use super::directory::open;
+use super::pickle;
 use crate::digest;
 use crate::error::Error;
 
@@ -67,10 +68,11 @@ impl Records {
     }
 
     /// Compares the checksums of all but the weights: of the code, and of what says which
-    /// weight is where.
+    /// weight is where. What that says is compared with the records.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::NotTorchScript`] if one is damaged.
+    /// [`Error::Io`]; [`Error::NotTorchScript`] if one is damaged, or a tensor does not lie within
+    /// its record.
     pub fn check_code(&self) -> Result<Program, Error> {
         let (tensors, code): (Vec<_>, Vec<_>) =
             self.entries.iter().partition(|(name, _)| is_weight(name) || is_constant(name));
@@ -79,6 +81,15 @@ impl Records {
         self.unpack(
             places.iter_mut().map(|(name, place)| (*name, place.as_mut_slice())).collect(),
         )?;
+        for (name, bytes) in &places {
+            if let Some(archive) = name.strip_suffix(".pkl").filter(|_| is_read(name)) {
+                let size_of = |record: &str| {
+                    self.entries.get(&format!("{archive}/{record}")).map(|entry| entry.unpacked)
+                };
+                pickle::check(bytes, size_of)
+                    .map_err(|problem| damaged(&self.file, &format!("its {name} {problem}")))?;
+            }
+        }
         let tensors = tensors.into_iter().map(|(name, entry)| {
             let values = if is_weight(name) { 0 } else { entry.crc32 };
             format!("{name} {} {values:x}", entry.unpacked)
@@ -146,6 +157,11 @@ fn is_weight(name: &str) -> bool {
 /// Tensors that the code names: numbers in Python, where it was traced.
 fn is_constant(name: &str) -> bool {
     name.starts_with("constants/")
+}
+
+/// Whether a record is a pickle from which tensors are made.
+fn is_read(name: &str) -> bool {
+    matches!(name, "data.pkl" | "constants.pkl")
 }
 
 /// Whether a record says what the network does. The others say where the code came from, and
@@ -262,7 +278,8 @@ mod tests {
 
     #[test]
     fn other_code_constants_or_sizes_are_another_program() {
-        let base = [("code/a.py", CODE), ("data/0", "12"), ("constants/0", "5"), ("data.pkl", "p")];
+        let base =
+            [("code/a.py", CODE), ("data/0", "12"), ("constants/0", "5"), ("data.pkl", "N.")];
         let one = program(&base);
         let other_value = CODE.replace("b : Final[int] = 2", "b : Final[int] = 3");
         let moved =
@@ -274,7 +291,7 @@ mod tests {
             (1, ("data/0", "123")),
             (1, ("data/1", "12")),
             (2, ("constants/0", "6")),
-            (3, ("data.pkl", "q")),
+            (3, ("data.pkl", "].")),
         ] {
             let mut changed = base;
             changed[place] = record;

@@ -310,9 +310,13 @@ class Loader {
   // What readArchiveAndTensors of libtorch does, but the tensors' bytes are unpacked all at
   // once: libtorch does so one after the other, which takes longer than all the rest.
   IValue read(const std::string& archive) {
-    const auto [pickle, size] = reader_.getRecord(archive + ".pkl");
-    const char* next = static_cast<const char*>(pickle.get());
-    const char* end = next + size;
+    // The pickle comes from Rust, too, which has compared with the records what it says of
+    // tensors (pickle.rs): nobody else may find another one of that name.
+    const std::string name = archive + ".pkl";
+    std::vector<char> pickle(reader_.getRecordSize(name));
+    unpack_({{name.c_str(), pickle.data(), pickle.size()}});
+    const char* next = pickle.data();
+    const char* end = next + pickle.size();
     auto bytes = tensors(archive + "/");
     Unpickler unpickler(
         [&next, end](char* to, size_t wanted) -> size_t {
@@ -335,9 +339,12 @@ class Loader {
           if (found != bytes.end() && found->second) {
             return std::move(found->second);
           }
-          auto [again, size] = reader_.getRecord(archive + "/" + name);
-          records_[again.get()] = {archive + "/" + name, size, {}};
-          return std::move(again);
+          const std::string record = archive + "/" + name;
+          const size_t size = reader_.getRecordSize(record);
+          at::DataPtr again = zeros(size);
+          unpack_({{record.c_str(), again.get(), size}});
+          records_[again.get()] = {record, size, {}};
+          return again;
         },
         device_);
     unpickler.set_version(reader_.version());

@@ -5,6 +5,7 @@
 
 #include "shim.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/ivalue.h>
 #include <torch/csrc/jit/runtime/custom_operator.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -106,6 +107,9 @@ inline void register_tap() {
     // differ in the last bits between the first run and later ones, and the first
     // would be slow. It concerns only calls that could not be inlined.
     getProfilingMode() = false;
+    // Sparse tensors, those of a file and those that its code makes, are looked at before they
+    // are used: an index beyond the size would be one beyond the memory.
+    at::globalContext().setCheckSparseTensorInvariants(true);
     // What a network prints would go to stdout, which is for data.
     setPrintHandler([](const std::string&) {});
     keep_memory();
