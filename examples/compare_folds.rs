@@ -7,9 +7,9 @@ use std::path::Path;
 
 use actviz::agreement::{mean, odd_one_out, spearman};
 use actviz::bundle::Model;
-use actviz::engine::{DeviceChoice, Engine, InputShape, Reduce, Take};
+use actviz::engine::{Batch, Engine, InputShape, Probe, Reduce, Taps};
 use actviz::input;
-use actviz::torch::TorchEngine;
+use actviz::worker::{WorkerConfig, WorkerEngine};
 use ndarray::{Array3, Axis};
 
 fn main() -> anyhow::Result<()> {
@@ -26,19 +26,22 @@ fn main() -> anyhow::Result<()> {
         .map(|image| Ok(input::prepare(Path::new(image), shape)?.normalised(shape)))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let views: Vec<_> = prepared.iter().map(|image| image.view()).collect();
-    let batch = ndarray::stack(Axis(0), &views)?;
-    let engine = TorchEngine::new(DeviceChoice::Auto, None)?;
+    let batch = Batch::of(ndarray::stack(Axis(0), &views)?);
+    let engine = WorkerEngine::start(WorkerConfig::find()?)?.ready()?;
 
     // seen[fold][image][layer]: one channel x height x width.
     let mut names: Vec<String> = Vec::new();
     let mut seen: Vec<Vec<Vec<Array3<f32>>>> = Vec::new();
     for fold in &model.folds {
-        let mut network = engine.open(&fold.file)?;
+        let mut network = engine.open(&fold.open()?, Taps::Activations)?;
         let size =
             InputShape { channels: shape.channels, height: shape.height, width: shape.width };
         let layers = network.layers(size)?;
         names = layers.into_iter().filter(|l| l.is_spatial()).map(|l| l.name).collect();
-        seen.push(network.run(&batch, &names, Take::Reduced(Reduce::Mean))?);
+        let probe = Probe::Reduced(Reduce::Mean);
+        let probes: Vec<_> = names.iter().map(|name| (name.clone(), probe)).collect();
+        let outputs = network.run(&batch, &probes)?;
+        seen.push(outputs.into_iter().map(|image| image.into_iter().flatten().collect()).collect());
     }
 
     for (layer, name) in names.iter().enumerate() {

@@ -10,11 +10,11 @@ use std::path::Path;
 
 use actviz::bundle::{Input, Model, ResizeRule};
 use actviz::colormap::Colormap;
-use actviz::engine::{DeviceChoice, Engine, Reduce, Take};
+use actviz::engine::{Batch, Engine, Probe, Reduce, Taps};
 use actviz::picture::legend::{Caption, with_legend};
 use actviz::picture::{Interpolation, heat, png};
 use actviz::scale::Range;
-use actviz::torch::TorchEngine;
+use actviz::worker::{WorkerConfig, WorkerEngine};
 use actviz::{input, maps};
 use ndarray::Axis;
 
@@ -26,14 +26,17 @@ fn main() -> anyhow::Result<()> {
 
     // The network, and what it is fed with.
     let model = Model::find(name, None, &[fold.parse()?])?;
-    let engine = TorchEngine::new(DeviceChoice::Auto, None)?;
-    let mut network = engine.open(&model.folds[0].file)?;
+    let engine = WorkerEngine::start(WorkerConfig::find()?)?.ready()?;
+    let mut network = engine.open(&model.folds[0].open()?, Taps::Activations)?;
     let shape = model.input.unwrap_or_else(imagenet);
-    let batch = input::prepare(Path::new(image), &shape)?.normalised(&shape).insert_axis(Axis(0));
+    let batch = input::prepare(Path::new(image), &shape)?.normalised(&shape);
+    let batch = Batch::of(batch.insert_axis(Axis(0)));
 
     // One image, one layer: the answer is images x layers, each channels x height x width.
-    let answers = network.run(&batch, std::slice::from_ref(layer), Take::Reduced(Reduce::Mean))?;
-    let map = answers[0][0].index_axis(Axis(0), 0);
+    let probes = [(layer.clone(), Probe::Reduced(Reduce::Mean))];
+    let outputs = network.run(&batch, &probes)?;
+    let Some(map) = &outputs[0][0] else { anyhow::bail!("{layer} has no map") };
+    let map = map.index_axis(Axis(0), 0);
 
     let colours = Colormap::Auto.colours(Range::of(map.iter().copied(), 0.0));
     let flags = maps::flags(map);

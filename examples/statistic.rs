@@ -9,9 +9,9 @@
 use std::path::Path;
 
 use actviz::bundle::Model;
-use actviz::engine::{DeviceChoice, Engine, InputShape, Take};
+use actviz::engine::{Batch, Engine, InputShape, LayerId, Probe, Taps};
 use actviz::input;
-use actviz::torch::TorchEngine;
+use actviz::worker::{WorkerConfig, WorkerEngine};
 use ndarray::{ArrayView3, Axis};
 
 fn main() -> anyhow::Result<()> {
@@ -23,19 +23,22 @@ fn main() -> anyhow::Result<()> {
     let Some(shape) = &model.input else {
         anyhow::bail!("{name} does not say what its input looks like: take a bundle");
     };
-    let batch = input::prepare(Path::new(image), shape)?.normalised(shape).insert_axis(Axis(0));
-    let engine = TorchEngine::new(DeviceChoice::Auto, None)?;
+    let batch = input::prepare(Path::new(image), shape)?.normalised(shape);
+    let batch = Batch::of(batch.insert_axis(Axis(0)));
+    let engine = WorkerEngine::start(WorkerConfig::find()?)?.ready()?;
 
     for fold in &model.folds {
-        let mut network = engine.open(&fold.file)?;
+        let mut network = engine.open(&fold.open()?, Taps::Activations)?;
         let size =
             InputShape { channels: shape.channels, height: shape.height, width: shape.width };
         let layers = network.layers(size)?;
         let spatial: Vec<_> = layers.iter().filter(|layer| layer.is_spatial()).collect();
-        let wanted: Vec<String> = spatial.iter().map(|layer| layer.name.clone()).collect();
         // Every channel this time, not a reduced map.
-        let answers = network.run(&batch, &wanted, Take::Channels)?;
-        for (layer, channels) in spatial.iter().zip(&answers[0]) {
+        let probes: Vec<(LayerId, Probe)> =
+            spatial.iter().map(|layer| (layer.name.clone(), Probe::Channels)).collect();
+        let outputs = network.run(&batch, &probes)?;
+        for (layer, channels) in spatial.iter().zip(&outputs[0]) {
+            let Some(channels) = channels else { continue };
             let (used, all) = (used_channels(channels.view()), layer.shape[0]);
             println!("fold {}  {:<24} {used:7.1} of {all}", fold.fold, layer.name);
         }

@@ -3,18 +3,16 @@
 //! A *bundle* is a folder with `model.json` and one TorchScript file per fold.
 //! Without one, a file or a pattern of files with `{fold}` in it is a model too.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
 use crate::archive;
-use crate::digest;
 use crate::error::Error;
-use crate::sandbox::Needs;
+use crate::model_file::ModelFile;
 
 /// The bundle's description, beside its TorchScript files.
 pub const FILE_NAME: &str = "model.json";
@@ -135,34 +133,54 @@ pub struct Model {
 /// How far behind a missing fold others are looked for.
 const FAR: usize = 100;
 
-/// One network's file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One network's file. Copies share what is open and known of it.
+#[derive(Clone, Debug)]
 pub struct FoldFile {
     /// The fold, from 1.
     pub fold: usize,
     /// Its TorchScript file.
     pub file: PathBuf,
-    /// That file's SHA-256, in hexadecimal, if a bundle vouches for it.
+    /// That file's SHA-256, in hexadecimal, as a bundle has it.
     pub sha256: Option<String>,
+    opened: Arc<OnceLock<ModelFile>>,
     /// The SHA-256 that it has, once somebody has asked.
-    found: OnceLock<String>,
+    found: Arc<Mutex<Option<String>>>,
+}
+
+impl PartialEq for FoldFile {
+    fn eq(&self, other: &FoldFile) -> bool {
+        (self.fold, &self.file, &self.sha256) == (other.fold, &other.file, &other.sha256)
+    }
 }
 
 impl FoldFile {
     fn new(fold: usize, file: PathBuf, sha256: Option<String>) -> FoldFile {
-        FoldFile { fold, file, sha256, found: OnceLock::new() }
+        FoldFile { fold, file, sha256, opened: Arc::default(), found: Arc::default() }
     }
 
-    /// The SHA-256 that the file has, in hexadecimal; read once.
+    /// The file, opened once: what is hashed is what is run.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened.
+    pub fn open(&self) -> Result<ModelFile, Error> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened.clone());
+        }
+        let opened = ModelFile::open(&self.file)?;
+        Ok(self.opened.get_or_init(|| opened).clone())
+    }
+
+    /// The SHA-256 that the file has, in hexadecimal; read once, also where several threads
+    /// ask.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read.
     pub fn digest(&self) -> Result<String, Error> {
-        if let Some(found) = self.found.get() {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = &*found {
             return Ok(found.clone());
         }
-        let found = digest::of_file(&self.file)?;
-        Ok(self.found.get_or_init(|| found).clone())
+        Ok(found.insert(self.open()?.digest()?).clone())
     }
 }
 
@@ -214,35 +232,31 @@ impl Model {
         Ok(model)
     }
 
-    /// The files that running it reads.
-    pub fn needs(&self) -> Needs {
-        let read = self.folds.iter().map(|fold| fold.file.clone()).collect();
-        Needs { read, ..Needs::default() }
-    }
-
-    /// The files whose SHA-256 is the one that the bundle says; `other` is told of those
-    /// that have another one.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if a file cannot be read.
-    pub fn vouched(&self, mut other: impl FnMut(&Path)) -> Result<HashSet<PathBuf>, Error> {
-        let mut vouched = HashSet::new();
-        // Threads that end here: those of a pool would still be there when this process is
-        // shut in, and stay outside.
-        std::thread::scope(|scope| {
-            for fold in self.folds.iter().filter(|fold| fold.sha256.is_some()) {
-                scope.spawn(|| fold.digest());
+    /// Begins to read the SHA-256 of every fold, on a thread of its own. Whoever asks for
+    /// one later waits for it.
+    pub fn hash_ahead(&self) {
+        let folds = self.folds.clone();
+        std::thread::spawn(move || {
+            for fold in &folds {
+                // Whoever asks is told what is wrong.
+                let _ = fold.digest();
             }
         });
+    }
+
+    /// The files whose SHA-256 is not the one that the bundle says.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if one cannot be read.
+    pub fn other_files(&self) -> Result<Vec<&Path>, Error> {
+        let mut others = Vec::new();
         for fold in &self.folds {
-            let Some(sha256) = &fold.sha256 else { continue };
-            if fold.digest()?.eq_ignore_ascii_case(sha256) {
-                vouched.insert(fold.file.clone());
-            } else {
-                other(&fold.file);
+            let Some(expected) = &fold.sha256 else { continue };
+            if !fold.digest()?.eq_ignore_ascii_case(expected) {
+                others.push(fold.file.as_path());
             }
         }
-        Ok(vouched)
+        Ok(others)
     }
 
     fn from_bundle(folder: &Path, count: Option<usize>) -> Result<Model, Error> {

@@ -4,20 +4,19 @@
 //! Data flows one way, and each station is a module:
 //!
 //! ```text
-//! args -> plan -> render: engine (torch) -> maps -> scale -> picture -> output + manifest
+//! args -> plan -> render: engine (worker) -> maps -> scale -> picture -> output + manifest
 //! ```
 //!
 //! * [`args`]: text to typed flags. [`plan`]: flags to what exactly will be read,
 //!   run and written; every path is decided there.
-//! * [`engine`]: the traits between the commands and libtorch. `torch` implements
-//!   them and holds all unsafe code; [`fake`] implements them for tests.
+//! * [`engine`]: the traits between the commands and libtorch. [`worker`] implements them:
+//!   it starts `actviz-torch`, which holds libtorch, and talks with it. [`fake`] implements
+//!   them for tests.
 //! * [`render`]: carries a plan out, fold by fold, and draws what was seen.
 //! * [`reduction`], [`maps`], [`scale`], [`colormap`], [`picture`], [`agreement`],
 //!   [`align`]: plain arithmetic on f32 arrays.
 //! * [`compare`], [`accept`]: two folders of pictures, without any network.
 //! * [`insights`]: what the pictures show, in numbers; [`report`]: one HTML page of it.
-//! * [`archive`], [`sandbox`] and [`isolate`]: what a file of a stranger may not do
-//!   (SECURITY.md).
 //! * [`output`]: names, whole files, and the journal of a run that may be interrupted;
 //!   [`manifest`]: what was written; [`schema`]: its shape.
 //! * [`shard`] and [`merge`]: a run in parts; [`interrupt`]: one that ends before its time.
@@ -41,26 +40,18 @@ pub mod about;
 pub mod accept;
 pub mod agreement;
 pub mod align;
-pub mod archive;
 pub mod args;
 pub mod bundle;
 pub mod colormap;
 pub mod commands;
 pub mod compare;
-pub mod deterministic;
-pub mod digest;
-pub mod engine;
-pub mod error;
 #[cfg(doc)]
 pub mod examples;
-pub mod fake;
 pub mod images;
 pub mod input;
 pub mod insights;
 pub mod interrupt;
-pub mod isolate;
 pub mod layers;
-pub mod limits;
 pub mod manifest;
 pub mod maps;
 pub mod merge;
@@ -71,14 +62,11 @@ pub mod preview;
 pub mod reduction;
 pub mod render;
 pub mod report;
-pub mod sandbox;
 pub mod scale;
 pub mod schema;
 pub mod shard;
 pub mod spool;
 pub mod talk;
-#[cfg(feature = "torch")]
-#[allow(unsafe_code)]
-pub mod torch;
+pub mod worker;
 
-pub use error::Error;
+pub use actviz_core::{Error, archive, digest, engine, error, fake, graph, model_file};

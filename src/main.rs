@@ -1,32 +1,25 @@
 //! The binary: parse, dispatch, say what went wrong, exit.
 
 use std::io::ErrorKind;
+use std::process::ExitCode;
 
 use clap::Parser;
 
 use actviz::args::Cli;
 use actviz::{Error, commands, error, talk};
 
-fn main() {
-    let cli = Cli::try_parse().unwrap_or_else(|answer| {
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         // --help, --version, or what is wrong with the arguments.
-        let _ = answer.print();
-        leave(u8::try_from(answer.exit_code()).unwrap_or(error::EXIT_NOTHING_DONE));
-    });
+        Err(answer) => {
+            let _ = answer.print();
+            let code = u8::try_from(answer.exit_code()).unwrap_or(error::EXIT_NOTHING_DONE);
+            return ExitCode::from(code);
+        }
+    };
     let verbose = cli.verbosity() == talk::Verbosity::Verbose;
-    let code = commands::run(cli).unwrap_or_else(|error| fail(&error, verbose));
-    leave(code)
-}
-
-#[cfg(feature = "torch")]
-fn leave(code: u8) -> ! {
-    let _ = std::io::Write::flush(&mut std::io::stdout());
-    actviz::torch::leave(code)
-}
-
-#[cfg(not(feature = "torch"))]
-fn leave(code: u8) -> ! {
-    std::process::exit(code.into())
+    ExitCode::from(commands::run(cli).unwrap_or_else(|error| fail(&error, verbose)))
 }
 
 /// Prints an error with its hint; the exit code is the error's own.

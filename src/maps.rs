@@ -1,11 +1,10 @@
 //! What is computed from a map: plain arithmetic on f32 arrays.
 
-use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{ArrayView2, ArrayView3};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 
-use crate::engine::Reduce;
 use crate::scale::Range;
 
 /// What makes a map one that shows nothing, or not all.
@@ -128,30 +127,9 @@ pub fn statistics(map: ArrayView2<'_, f32>) -> Statistics {
     }
 }
 
-/// Channels x height x width -> height x width. NaN stays NaN.
-///
-/// The torch engine does the same on the device; this is for channels that are
-/// already here.
-pub fn reduce(channels: ArrayView3<'_, f32>, how: Reduce) -> Array2<f32> {
-    let count = channels.len_of(Axis(0)).max(1) as f32;
-    let max = |a: f32, b: f32| if a.is_nan() || a > b { a } else { b };
-    channels.map_axis(Axis(0), |values| match how {
-        Reduce::Mean => values.sum() / count,
-        Reduce::Max => values.iter().copied().fold(f32::NEG_INFINITY, max),
-        Reduce::L2 => values.iter().map(|value| value * value).sum::<f32>().sqrt(),
-        Reduce::Std => {
-            // In f64: the mean of equal values is then that value, and they deviate by 0.
-            let count = f64::from(count);
-            let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
-            let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2));
-            (squares.sum::<f64>() / count).sqrt() as f32
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use ndarray::{arr2, arr3};
+    use ndarray::{Array2, arr2, arr3};
 
     use super::*;
 
@@ -183,27 +161,6 @@ mod tests {
     }
 
     #[test]
-    fn reductions_follow_their_definitions() {
-        let channels = arr3(&[[[3.0, -1.0]], [[4.0, f32::NAN]]]);
-        assert_eq!(reduce(channels.view(), Reduce::Mean)[[0, 0]], 3.5);
-        assert_eq!(reduce(channels.view(), Reduce::Max)[[0, 0]], 4.0);
-        assert_eq!(reduce(channels.view(), Reduce::L2)[[0, 0]], 5.0);
-        assert_eq!(reduce(channels.view(), Reduce::Std)[[0, 0]], 0.5);
-        for how in [Reduce::Mean, Reduce::Max, Reduce::L2, Reduce::Std] {
-            assert!(reduce(channels.view(), how)[[0, 1]].is_nan(), "{how:?}");
-        }
-    }
-
-    #[test]
-    fn equal_channels_deviate_by_nothing_and_not_by_rounding() {
-        let channels = ndarray::Array3::from_elem((7, 2, 2), 0.7);
-        let map = reduce(channels.view(), Reduce::Std);
-        assert_eq!(map, Array2::<f32>::zeros((2, 2)));
-        assert_eq!(flags_of_differences(map.view()), [Flag::Constant]);
-        assert_eq!(flags_of_differences(arr2(&[[0.0]]).view()), []);
-    }
-
-    #[test]
     fn channels_are_dead_or_constant_only_together() {
         let flags = |channels: ndarray::Array3<f32>| flags_of_channels(channels.view());
         let of = |a: [f32; 2], b: [f32; 2]| flags(arr3(&[[a], [b]]));
@@ -214,5 +171,12 @@ mod tests {
         assert_eq!(of([0.0, 0.0], [f32::NAN, 0.7]), [Flag::Nan]);
         // One position differs from nothing.
         assert_eq!(flags(arr3(&[[[0.2]], [[0.7]]])), []);
+    }
+
+    #[test]
+    fn a_map_of_differences_that_is_zero_is_constant_and_not_dead() {
+        let zeros = Array2::<f32>::zeros((2, 2));
+        assert_eq!(flags_of_differences(zeros.view()), [Flag::Constant]);
+        assert_eq!(flags_of_differences(arr2(&[[0.0]]).view()), []);
     }
 }

@@ -21,7 +21,6 @@ use crate::output::{self, Folder};
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, Size, View};
 use crate::reduction::Reduction;
-use crate::sandbox::Needs;
 use crate::scale::Scale;
 use crate::shard::Shard;
 
@@ -246,19 +245,6 @@ impl Plan {
         self.preview || self.views.contains(&View::Sheet)
     }
 
-    /// What carrying it out has to read and to write.
-    pub fn needs(&self, is_rehearsal: bool) -> Needs {
-        let mut needs = self.model.needs();
-        needs.read.extend(self.images.iter().map(|image| image.path.clone()));
-        if is_rehearsal {
-            needs.read.push(self.out.clone());
-        } else {
-            needs.write = Some(self.out.clone());
-            needs.terminal = self.preview;
-        }
-        needs
-    }
-
     /// Checks that the output folder would not be mixed with something else.
     ///
     /// # Errors
@@ -281,9 +267,9 @@ impl Plan {
         Manifest {
             schema: manifest::SCHEMA,
             actviz: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: engine.version(),
-            device: engine.device().to_string(),
-            threads: engine.threads(),
+            libtorch: engine.runtime().version.clone(),
+            device: engine.runtime().device.to_string(),
+            threads: engine.runtime().threads,
             model: self.model.name.clone(),
             shard: self.shard.clone(),
             interrupted: false,

@@ -3,12 +3,11 @@
 use std::str::FromStr;
 
 use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
 
-use crate::engine::{Reduce, Take};
+use crate::engine::{Probe, Reduce};
 use crate::error::Error;
 use crate::layers::Layer;
-use crate::maps;
 use crate::scale::Range;
 
 /// What `--reduce` says.
@@ -100,10 +99,10 @@ impl Reduction {
     }
 
     /// What to ask of the network.
-    pub fn take(self) -> Take {
+    pub fn probe(self) -> Probe {
         match self {
-            Reduction::Whole(reduce) => Take::Reduced(reduce),
-            _ => Take::Channels,
+            Reduction::Whole(reduce) => Probe::Reduced(reduce),
+            _ => Probe::Channels,
         }
     }
 
@@ -131,7 +130,7 @@ impl Reduction {
             map: channels.index_axis(Axis(0), channel - 1).to_owned(),
         };
         match self {
-            Reduction::Whole(reduce) => whole(maps::reduce(channels, reduce)),
+            Reduction::Whole(reduce) => whole(reduce.apply(channels)),
             Reduction::Pca => whole(first_component(channels)),
             Reduction::Channel(channel) => vec![one(0, channel)],
             Reduction::Top(count) => most_active(channels)
@@ -167,7 +166,7 @@ fn first_component(channels: ArrayView3<'_, f32>) -> Array2<f32> {
     let (count, height, width) = channels.dim();
     let mut map = Array2::from_elem((height, width), f32::NAN);
     let is_finite = |&(y, x): &(usize, usize)| {
-        channels.slice(s![.., y, x]).iter().all(|value| value.is_finite())
+        channels.index_axis(Axis(1), y).index_axis(Axis(1), x).iter().all(|value| value.is_finite())
     };
     let places: Vec<(usize, usize)> =
         map.indexed_iter().map(|(place, _)| place).filter(is_finite).collect();
@@ -225,6 +224,7 @@ mod tests {
     use ndarray::{Array3, arr3};
 
     use super::*;
+    use crate::maps;
 
     #[test]
     fn every_reduction_is_read_and_written_the_same() {

@@ -1,5 +1,4 @@
 //! `--deterministic` and the marks of wrong networks, with the real engine and binary.
-#![cfg(feature = "torch")]
 
 use std::collections::BTreeMap;
 use std::fs;

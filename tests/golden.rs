@@ -1,6 +1,5 @@
 //! The pictures of both bundles are still those in tests/golden, which `make golden`
 //! replaces after a change that is meant.
-#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;

@@ -1,16 +1,16 @@
 //! `actviz insights` on networks whose answer is known, and on the bundles.
-#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
-use actviz::engine::{DeviceChoice, Engine, InputShape};
+use actviz::engine::{Engine, InputShape, Network, Taps};
 use actviz::insights::blur::{self, Kind};
 use actviz::insights::reach::{Field, Reach};
 use actviz::insights::structure::Structure;
 use actviz::insights::{Document, FoldInsights, ModelInsights};
 use actviz::layers::Layer;
-use actviz::torch::TorchEngine;
+use actviz::model_file::ModelFile;
+use actviz::worker::{WorkerConfig, WorkerEngine};
 use assert_cmd::Command;
 use serde::Deserialize;
 
@@ -38,12 +38,19 @@ fn measured(network: &str) -> ModelInsights {
     insights(&arguments).models.remove(0)
 }
 
+fn engine() -> WorkerEngine {
+    WorkerEngine::start(WorkerConfig::find().unwrap()).unwrap().ready().unwrap()
+}
+
+fn open(engine: &WorkerEngine, file: &Path, taps: Taps) -> Box<dyn Network> {
+    engine.open(&ModelFile::open(file).unwrap(), taps).unwrap()
+}
+
 /// The operators of a network that are no linear layers, and how far each sees.
 fn reaches(file: &Path, side: usize) -> Vec<(Layer, Reach)> {
-    let engine = TorchEngine::new(DeviceChoice::Auto, None).unwrap();
-    let mut network = engine.open_operators(file).unwrap();
+    let mut network = open(&engine(), file, Taps::Operators);
     let layers = network.layers(InputShape { channels: 3, height: side, width: side }).unwrap();
-    let reaches = Structure::parse(&network.structure()).reaches();
+    let reaches = Structure::of(network.graph().unwrap()).reaches();
     assert_eq!(layers.len(), reaches.len());
     layers.into_iter().zip(reaches).collect()
 }
@@ -204,11 +211,11 @@ fn torchvision_s_resnet50_sees_less_as_its_strides_stand_later() {
 
 #[test]
 fn activation_layers_are_the_same_with_all_operators_tapped() {
-    let engine = TorchEngine::new(DeviceChoice::Auto, None).unwrap();
+    let engine = engine();
     let shape = InputShape { channels: 3, height: 64, width: 64 };
     for file in ["models/cnn9/fold_1.pt", "models/resnet50/fold_1.pt"] {
-        let plain = engine.open(&checkout(file)).unwrap().layers(shape).unwrap();
-        let all = engine.open_operators(&checkout(file)).unwrap().layers(shape).unwrap();
+        let plain = open(&engine, &checkout(file), Taps::Activations).layers(shape).unwrap();
+        let all = open(&engine, &checkout(file), Taps::Operators).layers(shape).unwrap();
         let names = |layers: &[Layer]| -> Vec<String> {
             layers
                 .iter()

@@ -1,6 +1,6 @@
 //! Real runs that are killed, interrupted, or left without room, and end as if nothing had
 //! been.
-#![cfg(all(feature = "torch", unix))]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Every command in README.md that calls `actviz` is run, in order, in one folder, and
 //! so are those of the example of a workflow. The README's others, make and cargo, are
 //! what CI runs.
-#![cfg(all(feature = "torch", unix))]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 use std::env;

@@ -368,7 +368,6 @@ fn a_browser_shows_the_page_and_a_reader_finds_their_way() {
 
 /// The pages of real runs: as many pictures as there are, and a page that can be passed on.
 #[test]
-#[cfg(feature = "torch")]
 fn a_reader_finds_their_way_on_the_pages_of_both_bundles() {
     for (bundle, pictures) in [("cnn9", 9), ("resnet50", 147)] {
         let place = Place(tempfile::tempdir().unwrap());

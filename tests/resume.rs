@@ -5,22 +5,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actviz::args::{Cli, Command};
 use actviz::commands::{EXIT_DONE, EXIT_PARTLY, merge, render};
-use actviz::engine::{Engine, InputShape, Network, Take};
+use actviz::engine::{
+    Batch, Engine, InputShape, LayerId, Network, OperatorUse, Output, Probe, Runtime, Taps,
+};
 use actviz::error::Error;
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
+use actviz::graph::Graph;
 use actviz::interrupt::Interrupt;
 use actviz::layers::Layer;
 use actviz::manifest::Manifest;
+use actviz::model_file::ModelFile;
 use actviz::plan::Plan;
 use actviz::render::{Event, Render};
 use actviz::talk::{Talk, Verbosity};
 use clap::Parser;
-use ndarray::{Array2, Array3, Array4};
 use serde_json::Value;
 
 /// Two folds and twenty images.
@@ -234,28 +237,17 @@ struct Watched {
 struct WatchedNetwork(FakeNetwork, Arc<dyn Fn() + Send + Sync>);
 
 impl Engine for Watched {
-    fn open(&self, _file: &Path) -> Result<Box<dyn Network>, Error> {
+    fn open(&self, _file: &ModelFile, _taps: Taps) -> Result<Box<dyn Network>, Error> {
         Ok(Box::new(WatchedNetwork(FakeNetwork::default(), self.on_run.clone())))
     }
 
-    fn open_operators(&self, file: &Path) -> Result<Box<dyn Network>, Error> {
-        self.open(file)
+    fn audit(&self, _file: &ModelFile) -> Result<Vec<OperatorUse>, Error> {
+        Ok(Vec::new())
     }
 
-    fn audit(&self, file: &Path) -> Result<Vec<actviz::engine::Use>, Error> {
-        plain().audit(file)
-    }
-
-    fn device(&self) -> actviz::engine::Device {
-        plain().device()
-    }
-
-    fn version(&self) -> String {
-        plain().version()
-    }
-
-    fn threads(&self) -> usize {
-        plain().threads()
+    fn runtime(&self) -> &Runtime {
+        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+        RUNTIME.get_or_init(|| plain().runtime().clone())
     }
 }
 
@@ -268,31 +260,17 @@ impl Network for WatchedNetwork {
         self.0.layers(input)
     }
 
-    fn structure(&self) -> String {
-        self.0.structure()
-    }
-
-    fn gradients(
-        &mut self,
-        image: &Array3<f32>,
-        wanted: &[String],
-        places: &[(f64, f64)],
-    ) -> Result<Vec<Vec<Array2<f32>>>, Error> {
-        self.0.gradients(image, wanted, places)
-    }
-
-    fn fill_batches(&mut self, images: usize) {
-        self.0.fill_batches(images);
+    fn graph(&self) -> Option<&Graph> {
+        self.0.graph()
     }
 
     fn run(
         &mut self,
-        batch: &Array4<f32>,
-        wanted: &[String],
-        take: Take,
-    ) -> Result<Vec<Vec<Array3<f32>>>, Error> {
+        batch: &Batch,
+        probes: &[(LayerId, Probe)],
+    ) -> Result<Vec<Vec<Output>>, Error> {
         (self.1)();
-        self.0.run(batch, wanted, take)
+        self.0.run(batch, probes)
     }
 }
 

@@ -2,7 +2,7 @@
 //! schedulers' files with the variables that those set.
 //!
 //! A test whose tool is missing says so and is skipped, unless ACTVIZ_NEEDS_ENGINES is set.
-#![cfg(all(feature = "torch", unix))]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;

@@ -1,10 +1,11 @@
 //! What strangers' files may not do. SECURITY.md names the test for each promise.
-#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use actviz::engine::Engine;
+use actviz::worker::{WorkerConfig, WorkerEngine};
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -55,9 +56,11 @@ fn hostile(name: &str) -> String {
     folder.join(name).to_string_lossy().into_owned()
 }
 
-/// Whether this system can hold a process to its plan; else its tests have nothing to see.
+/// Whether this system can hold a process to what it needs; else its tests have nothing to
+/// see.
 fn has_sandbox() -> bool {
-    actviz::sandbox::available()
+    let engine = WorkerEngine::start(WorkerConfig::find().unwrap()).unwrap().ready().unwrap();
+    engine.runtime().sandbox.starts_with("on")
 }
 
 #[test]
@@ -302,7 +305,7 @@ fn measuring_is_shut_in_as_drawing_is() {
     }
     let place = Place::new();
     let model = hostile("reads.pt");
-    let more = ["--allow-op", "aten::from_file", "--isolate", "never", "x.png"];
+    let more = ["--allow-op", "aten::from_file", "x.png"];
     place
         .actviz(&["insights", "-m", &model, "--input-size", "8"])
         .args(more)
@@ -451,31 +454,9 @@ fn a_network_that_wants_all_memory_gets_what_is_allowed_and_the_other_folds_go_o
 }
 
 #[test]
-fn a_process_of_its_own_draws_the_same_pictures() {
+fn a_bundle_whose_files_are_other_ones_is_told_of() {
     let place = Place::new();
-    for (folder, how) in [("own", "always"), ("here", "never")] {
-        let more = ["--raw", "--view", "heat,grid", "--isolate", how, "-o", folder];
-        let arguments = [&["render", "-m", &hostile("plain.pt"), "--input-size", "8"], &more[..]];
-        place.actviz(&arguments.concat()).arg("x.png").assert().success();
-    }
-    for file in ["1_1.png", "1_2.png", "1_1.npy", "1_2.npy", "1_1.grid.png", "manifest.json"] {
-        let read = |folder: &str| fs::read(place.path(folder).join(file)).unwrap();
-        assert!(read("own") == read("here"), "{file}");
-    }
-}
-
-#[test]
-fn only_what_a_bundle_vouches_for_runs_in_this_process() {
-    let place = Place::new();
-    let own = "runs in a process of its own";
-    let run = |model: &str| {
-        let mut command = place.actviz(&["layers", "-v", "-m", model]);
-        command.assert().success()
-    };
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn9");
-    run(&bundle.to_string_lossy()).stderr(contains(own).not());
-    run(&hostile("plain.pt")).stderr(contains(own));
-    // One byte more, which no zip reader minds, and the digest is another one.
     let copy = place.path("cnn9");
     fs::create_dir(&copy).unwrap();
     for entry in fs::read_dir(&bundle).unwrap() {
@@ -486,28 +467,8 @@ fn only_what_a_bundle_vouches_for_runs_in_this_process() {
     let described: serde_json::Value = serde_json::from_str(&description).unwrap();
     let digest = described["folds"][0]["sha256"].as_str().unwrap();
     fs::write(copy.join("model.json"), description.replace(digest, &"0".repeat(64))).unwrap();
-    run("./cnn9").stderr(contains(own).and(contains("its SHA-256 differs")));
-}
-
-#[test]
-fn a_limit_that_nothing_could_hold_the_network_to_is_refused() {
-    let place = Place::new();
-    for limit in [["--timeout", "5"], ["--max-memory", "3G"]] {
-        let more = [&limit[..], &["--isolate", "never"]].concat();
-        let refused = contains(limit[0]).and(contains("--isolate"));
-        place.render(&hostile("plain.pt"), &more).assert().code(2).stderr(refused);
-    }
-}
-
-#[test]
-fn a_limit_puts_what_a_bundle_vouches_for_into_a_process_of_its_own_too() {
-    let place = Place::new();
-    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cnn9");
-    for limit in [["--timeout", "60"], ["--max-memory", "3G"]] {
-        let layers = ["layers", "-v", "-m", &bundle.to_string_lossy()];
-        let result = place.actviz(&layers).args(limit).assert().success();
-        result.stderr(contains("runs in a process of its own"));
-    }
+    let result = place.actviz(&["layers", "-m", "./cnn9"]).assert().success();
+    result.stderr(contains("fold_1.pt: not the file that model.json describes"));
 }
 
 #[test]
@@ -529,7 +490,7 @@ fn the_process_of_a_network_ends_with_the_one_that_started_it() {
     }
     let command = PathBuf::from(format!("/proc/{child}/cmdline"));
     // Until it is the network's own program it has not asked to be ended yet.
-    while !fs::read_to_string(&command).unwrap_or_default().contains("run-network") {}
+    while !fs::read_to_string(&command).unwrap_or_default().contains("actviz-torch") {}
     std::thread::sleep(std::time::Duration::from_secs(1));
     parent.kill().unwrap();
     parent.wait().unwrap();

@@ -1,5 +1,4 @@
 //! The binary on real networks: what a user types, and what comes out.
-#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -13,7 +13,6 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use strum::VariantNames;
 
 use crate::engine::DeviceChoice;
-use crate::isolate::Isolate;
 use crate::talk::Verbosity;
 
 pub use compare::{AcceptArgs, CompareArgs};
@@ -64,9 +63,6 @@ impl Cli {
     }
 }
 
-/// What actviz starts itself with, to run a network in a process of its own.
-pub const NETWORK_COMMAND: &str = "run-network";
-
 /// One subcommand a variant.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -88,9 +84,6 @@ pub enum Command {
     Show(ShowArgs),
     /// Check what this machine has: libtorch, devices, sandbox, bundles
     Doctor(DoctorArgs),
-    /// Run one network for the process that asks on stdin
-    #[command(name = NETWORK_COMMAND, hide = true)]
-    RunNetwork(NetworkArgs),
 }
 
 #[derive(Debug, Args)]
@@ -163,7 +156,7 @@ pub struct TrustArgs {
     /// aten::save; can be given several times
     #[arg(long, value_name = "NAME", display_order = 800)]
     pub allow_op: Vec<String>,
-    /// Let this process touch whatever you may touch, not only what it needs
+    /// Let the process that runs the networks touch whatever you may touch
     #[arg(long, display_order = 800)]
     pub no_sandbox: bool,
     /// The most that a network may unpack to, e.g. 500M
@@ -175,18 +168,8 @@ pub struct TrustArgs {
         display_order = 800
     )]
     pub max_model_size: u64,
-    /// Which networks run in a process of their own, so that a crash is theirs alone:
-    /// auto (those that are not in a bundle with their SHA-256), always or never
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value_t,
-        value_parser = one_of::<Isolate>(),
-        display_order = 800
-    )]
-    pub isolate: Isolate,
-    /// Give up on a network that takes longer for one image; default: 600 seconds for
-    /// those in a process of their own. Loading counts as one image
+    /// Give up on a network that takes longer for one image; default: 600 seconds. Loading
+    /// counts as one image
     #[arg(
         long,
         value_name = "SECONDS",
@@ -194,23 +177,10 @@ pub struct TrustArgs {
         display_order = 800
     )]
     pub timeout: Option<u64>,
-    /// The most memory of a network in a process of its own, on CPU, e.g. 8G, at least 512M;
-    /// default: what the machine has
+    /// The most memory of the process that runs the networks, on CPU, e.g. 8G, at least
+    /// 512M; default: what the machine has
     #[arg(long, value_name = "SIZE", value_parser = memory_in_bytes, display_order = 800)]
     pub max_memory: Option<u64>,
-}
-
-/// `actviz run-network`
-#[derive(Debug, Args)]
-pub struct NetworkArgs {
-    /// The network's file
-    pub file: PathBuf,
-    /// In which numbers it computes
-    #[arg(long, default_value_t, value_parser = one_of::<crate::engine::Precision>())]
-    pub precision: crate::engine::Precision,
-    /// The machine.
-    #[command(flatten)]
-    pub run: RunArgs,
 }
 
 /// `actviz layers`

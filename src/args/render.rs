@@ -24,7 +24,7 @@ Examples:
   actviz render --model cnn9 --layers all --colormap magma -o out photo.jpg
   actviz render --model resnet50 --scale folds --view heat,overlay,sheet --legend
   actviz render --model 'runs/fold_{fold}.pt' --folds 5 --raw photos/*.png
-  actviz render --model strange.pt --isolate always --timeout 60 --max-memory 4G
+  actviz render --model strange.pt --timeout 60 --max-memory 4G
   actviz render --model net.pt --layers 'layer1.*,12' --size 512 @list.txt
   find photos -name '*.jpg' | actviz render --model resnet50 -o out -
   find photos -print0 -name '*.jpg' | actviz render --model resnet50 --files0-from -

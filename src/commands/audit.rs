@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{EXIT_DONE, EXIT_PARTLY, each_fold, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
-use crate::engine::{Engine, Use};
+use crate::engine::{Engine, OperatorUse};
 use crate::talk::{Talk, line};
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Document {
 struct Fold {
     fold: usize,
     file: String,
-    operators: Vec<Use>,
+    operators: Vec<OperatorUse>,
 }
 
 /// Lists the operators of every fold, without running any of its code. A fold that cannot be
@@ -40,7 +40,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let (folds, failed) = each_fold(model, talk, |fold| {
-        let operators = engine.audit(&fold.file)?;
+        let operators = engine.audit(&fold.open()?)?;
         Ok(Fold { fold: fold.fold, file: crate::plan::text(&fold.file), operators })
     })?;
     let harmless =

@@ -9,27 +9,31 @@ use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::DoctorArgs;
 use crate::bundle::{self, Description};
 use crate::digest;
-use crate::sandbox;
+use crate::engine::{Engine, Runtime};
+use crate::error::Error;
 use crate::talk::line;
+use crate::worker::{self, Libtorch, WorkerConfig, WorkerEngine};
 
 #[derive(Serialize)]
 struct Document {
     schema: u32,
     actviz: &'static str,
-    libtorch: Option<Libtorch>,
-    /// Whether the kernel can hold a run to what its plan names.
-    sandbox: bool,
+    /// The program that runs the networks.
+    engine: Option<PathBuf>,
+    libtorch: Option<Found>,
+    /// What the engine says of itself and of this machine, once it has loaded libtorch.
+    runtime: Option<Runtime>,
+    /// Why there is none of the three before.
+    problem: Option<String>,
     places: Vec<Place>,
 }
 
-/// What libtorch says of itself and of this machine.
+/// The libtorch that is taken, and why.
 #[derive(Serialize)]
-struct Libtorch {
+struct Found {
+    folder: PathBuf,
     version: String,
-    folder: Option<PathBuf>,
-    cpu_capability: String,
-    threads: usize,
-    cuda: String,
+    why: String,
 }
 
 #[derive(Serialize)]
@@ -54,37 +58,41 @@ struct Bundle {
 /// If standard output cannot be written.
 pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
     let places = bundle::places().into_iter().map(place).collect();
-    let document = Document {
+    let mut document = Document {
         schema: 1,
         actviz: env!("CARGO_PKG_VERSION"),
-        libtorch: libtorch(),
-        sandbox: sandbox::available(),
+        engine: None,
+        libtorch: None,
+        runtime: None,
+        problem: None,
         places,
     };
+    if let Err(error) = ask_engine(&mut document) {
+        let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        document.problem = Some(format!("{error}{hint}"));
+    }
     if args.json {
         print_json(out, &document)?;
     } else {
         print(&document, out)?;
     }
-    let healthy = document.places.iter().flat_map(|p| &p.bundles).all(|b| b.problems.is_empty());
-    Ok(if healthy { EXIT_DONE } else { EXIT_PARTLY })
+    let whole = document.places.iter().flat_map(|p| &p.bundles).all(|b| b.problems.is_empty());
+    Ok(if whole && document.problem.is_none() { EXIT_DONE } else { EXIT_PARTLY })
 }
 
-#[cfg(feature = "torch")]
-fn libtorch() -> Option<Libtorch> {
-    use crate::torch;
-    Some(Libtorch {
-        version: torch::version(),
-        folder: torch::folder(),
-        cpu_capability: torch::cpu_capability(),
-        threads: torch::threads(),
-        cuda: torch::cuda_state(),
-    })
-}
-
-#[cfg(not(feature = "torch"))]
-fn libtorch() -> Option<Libtorch> {
-    None
+/// Finds engine and libtorch, starts the one with the other, and notes what is known so far.
+fn ask_engine(document: &mut Document) -> Result<(), Error> {
+    let program = worker::find_program()?;
+    document.engine = Some(program.clone());
+    let libtorch = Libtorch::find(&program)?;
+    document.libtorch = Some(Found {
+        folder: libtorch.folder.clone(),
+        version: libtorch.version.clone(),
+        why: libtorch.origin.to_string(),
+    });
+    let config = WorkerConfig::of(program, libtorch);
+    document.runtime = Some(WorkerEngine::start(config)?.ready()?.runtime().clone());
+    Ok(())
 }
 
 fn place(folder: PathBuf) -> Place {
@@ -121,19 +129,23 @@ fn wrong(file: &Path, expected: &str) -> Option<String> {
 
 fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "actviz          {}", document.actviz)?;
-    match &document.libtorch {
-        None => writeln!(out, "libtorch        left out of this build")?,
-        Some(found) => {
-            writeln!(out, "libtorch        {}", found.version)?;
-            let folder = found.folder.as_ref().map(|f| f.display().to_string());
-            writeln!(out, "  folder        {}", folder.as_deref().unwrap_or("unknown"))?;
-            writeln!(out, "  CPU           {}", found.cpu_capability)?;
-            writeln!(out, "  threads       {}", found.threads)?;
-            writeln!(out, "  CUDA          {}", found.cuda)?;
-        }
+    if let Some(engine) = &document.engine {
+        writeln!(out, "engine          {}", line(engine.display()))?;
     }
-    let sandbox = if document.sandbox { "Landlock" } else { "not available on this system" };
-    writeln!(out, "sandbox         {sandbox}")?;
+    if let Some(found) = &document.libtorch {
+        writeln!(out, "libtorch        {} ({})", line(&found.version), found.why)?;
+        writeln!(out, "  folder        {}", line(found.folder.display()))?;
+    }
+    if let Some(runtime) = &document.runtime {
+        writeln!(out, "  loaded        {}", runtime.version)?;
+        writeln!(out, "  CPU           {}", runtime.cpu_capability)?;
+        writeln!(out, "  threads       {}", runtime.threads)?;
+        writeln!(out, "  CUDA          {}", line(&runtime.cuda))?;
+        writeln!(out, "  sandbox       {}", runtime.sandbox)?;
+    }
+    if let Some(problem) = &document.problem {
+        writeln!(out, "problem         {}", line(problem))?;
+    }
     writeln!(out, "bundles")?;
     for place in &document.places {
         let state = match (place.exists, place.bundles.len()) {

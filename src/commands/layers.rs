@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{EXIT_DONE, EXIT_PARTLY, each_fold, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
-use crate::engine::Engine;
+use crate::engine::{Engine, Taps};
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::plan::InputPlan;
 use crate::talk::{Talk, line};
@@ -49,7 +49,7 @@ pub fn run(
 ) -> anyhow::Result<u8> {
     let input = InputPlan::new(&args.input, model)?;
     let (listed, failed) = each_fold(model, talk, |fold| {
-        let mut network = engine.open(&fold.file)?;
+        let mut network = engine.open(&fold.open()?, Taps::Activations)?;
         let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
         Ok((fold.fold, network.layers(shape)?))
     })?;

@@ -4,34 +4,26 @@ pub mod accept;
 pub mod audit;
 pub mod compare;
 pub mod doctor;
+mod engine;
 pub mod insights;
 pub mod layers;
 pub mod merge;
-#[cfg(feature = "torch")]
-pub mod network;
 pub mod render;
 pub mod report;
 pub mod show;
-// Without libtorch nothing is run, and its flags are checked all the same.
-#[cfg_attr(not(feature = "torch"), allow(dead_code))]
-mod trust;
-
 use std::io::{self, Write};
 
-use crate::args::{Cli, Command, RunArgs, TrustArgs};
+use crate::args::{Cli, Command};
 use crate::bundle::{FoldFile, Model};
-use crate::deterministic;
-use crate::engine::{Engine, Precision};
+use crate::engine::Precision;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
-use crate::sandbox::{self, Made, Needs};
 use crate::talk::{Talk, line};
-#[cfg(feature = "torch")]
-use crate::{isolate::Guarded, torch::TorchEngine};
+use crate::worker::{WorkerConfig, WorkerEngine};
 
+use engine::configuration;
 use insights::Subjects;
-use trust::Isolation;
 
 /// The exit code of a whole success.
 pub const EXIT_DONE: u8 = 0;
@@ -50,25 +42,22 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
             warn_of_gap(&plan.model, &talk);
-            if plan.deterministic && !deterministic::is_pinned() {
-                return Ok(deterministic::run_pinned()?);
-            }
             // Before any other thread is there: each hears of signals.
             let interrupt = Interrupt::listen()?;
-            let isolation = Isolation::of(&args.run, std::slice::from_ref(&plan.model), &talk)?;
-            let _made = confine(&args.run, plan.needs(args.dry_run), isolation.as_ref(), &talk)?;
-            let engine = engine(&args.run, plan.precision, isolation)?;
-            render::run(&args, &plan, engine.as_ref(), (&talk, &interrupt), stdout)
+            let cancelled = interrupt.clone();
+            let config = configuration(&args.run, plan.precision, plan.deterministic)?
+                .until(move || cancelled.is_set());
+            let engine = start(config, std::slice::from_ref(&plan.model), &talk)?;
+            render::run(&args, &plan, &engine, (&talk, &interrupt), stdout)
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
             warn_of_gap(&model, &talk);
-            let isolation = Isolation::of(&args.run, std::slice::from_ref(&model), &talk)?;
-            let _made = confine(&args.run, model.needs(), isolation.as_ref(), &talk)?;
-            let engine = engine(&args.run, Precision::F32, isolation)?;
+            let config = configuration(&args.run, Precision::F32, false)?;
+            let engine = start(config, std::slice::from_ref(&model), &talk)?;
             match args.audit {
-                true => audit::run(&args, &model, engine.as_ref(), &talk, stdout),
-                false => layers::run(&args, &model, engine.as_ref(), &talk, stdout),
+                true => audit::run(&args, &model, &engine, &talk, stdout),
+                false => layers::run(&args, &model, &engine, &talk, stdout),
             }
         }
         Command::Merge(args) => merge::run(&args, &talk, stdout),
@@ -77,19 +66,33 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Insights(args) => {
             let subjects = Subjects::find(&args)?;
             subjects.models.iter().for_each(|model| warn_of_gap(model, &talk));
-            let isolation = Isolation::of(&args.run, &subjects.models, &talk)?;
-            let _made = confine(&args.run, subjects.needs(&args), isolation.as_ref(), &talk)?;
-            let engine = engine(&args.run, Precision::F32, isolation)?;
-            insights::run(&args, &subjects, engine.as_ref(), &talk, stdout)
+            let config = configuration(&args.run, Precision::F32, false)?;
+            let engine = start(config, &subjects.models, &talk)?;
+            insights::run(&args, &subjects, &engine, &talk, stdout)
         }
         Command::Report(args) => report::run(&args, &talk),
-        #[cfg(feature = "torch")]
-        Command::RunNetwork(args) => network::run(&args, &talk),
-        #[cfg(not(feature = "torch"))]
-        Command::RunNetwork(_) => Err(without_libtorch().into()),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }
+}
+
+/// Starts the worker. While it loads libtorch, the files' SHA-256 are read.
+fn start(config: WorkerConfig, models: &[Model], talk: &Talk) -> Result<WorkerEngine, Error> {
+    let starting = WorkerEngine::start(config)?;
+    models.iter().for_each(Model::hash_ahead);
+    models.iter().try_for_each(|model| warn_of_other_files(model, talk))?;
+    starting.ready()
+}
+
+/// A bundle says what its files should be.
+fn warn_of_other_files(model: &Model, talk: &Talk) -> Result<(), Error> {
+    for file in model.other_files()? {
+        talk.warn(format!(
+            "{}: not the file that model.json describes (its SHA-256 differs)",
+            file.display()
+        ));
+    }
+    Ok(())
 }
 
 /// Without --folds, a pattern's folds end before the first that has no file.
@@ -101,66 +104,6 @@ fn warn_of_gap(model: &Model, talk: &Talk) {
             model.name
         ));
     }
-}
-
-/// [`shut_in`], with what the isolation of networks needs.
-fn confine(
-    args: &RunArgs,
-    mut needs: Needs,
-    isolation: Option<&Isolation>,
-    talk: &Talk,
-) -> Result<Made, Error> {
-    if let Some(isolation) = isolation {
-        isolation.add_to(&mut needs);
-    }
-    shut_in(&args.trust, needs, talk)
-}
-
-/// Takes from this process what it does not need. Comes before the engine: a thread that
-/// is there already would stay outside.
-fn shut_in(trust: &TrustArgs, needs: Needs, talk: &Talk) -> Result<Made, Error> {
-    if trust.no_sandbox {
-        return Ok(Made::default());
-    }
-    let (state, made) = sandbox::enter(&needs)?;
-    talk.verbose(format!("sandbox: {state}"));
-    Ok(made)
-}
-
-/// The engine that runs networks on the chosen device: here, or isolated.
-#[cfg(feature = "torch")]
-fn engine(
-    args: &RunArgs,
-    precision: Precision,
-    isolation: Option<Isolation>,
-) -> Result<Box<dyn Engine>, Error> {
-    let engine = engine_here(args)?.computing_in(precision);
-    let Some(isolation) = isolation else { return Ok(Box::new(engine)) };
-    let start = isolation.start(args, engine.device(), precision);
-    Ok(Box::new(Guarded::new(engine, isolation.vouched, start)))
-}
-
-#[cfg(feature = "torch")]
-fn engine_here(args: &RunArgs) -> Result<TorchEngine, Error> {
-    let engine = TorchEngine::new(args.device, args.threads)?;
-    Ok(engine.allowing(&args.trust.allow_op).within(args.trust.max_model_size))
-}
-
-#[cfg(not(feature = "torch"))]
-fn engine(
-    _args: &RunArgs,
-    _precision: Precision,
-    _isolation: Option<Isolation>,
-) -> Result<Box<dyn Engine>, Error> {
-    Err(without_libtorch())
-}
-
-#[cfg(not(feature = "torch"))]
-fn without_libtorch() -> Error {
-    Error::usage_hint(
-        "this actviz was built without libtorch: it cannot run networks",
-        "build it with the default features",
-    )
 }
 
 /// Looks at each fold of a model. Where one of several fails, that is told, and the others are

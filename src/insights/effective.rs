@@ -1,5 +1,6 @@
 //! How much of its receptive field a layer really looks at.
 
+use ndarray::{Array2, Array3, Axis};
 use ndarray::ArrayView2;
 
 /// The share of the gradient's energy that the effective field holds.
@@ -9,6 +10,12 @@ pub const SHARE: f64 = 0.9;
 /// centre, and the centres of the four quarters.
 pub const PLACES: [(f64, f64); 5] =
     [(0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)];
+
+/// The energy of a gradient by the image (channels x height x width): squares, summed over
+/// the image's channels. height x width.
+pub fn energy(gradient: &Array3<f32>) -> Array2<f32> {
+    gradient.mapv(|value| value * value).sum_axis(Axis(0))
+}
 
 /// The side, in pixels, of the smallest square around `centre` (row, column, in pixels)
 /// that holds 90 % of the gradient's energy; `None` if there is none (a dead unit).

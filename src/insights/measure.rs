@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayView3, Axis};
 use rayon::prelude::*;
 
 use super::reach::Reach;
@@ -14,11 +14,12 @@ use super::{
 };
 use crate::agreement;
 use crate::bundle::{FoldFile, Input, Model};
-use crate::engine::{Engine, Network, Take};
+use crate::engine::{Batch, Engine, Network, Output, Probe, Source, Taps, Target};
 use crate::error::Error;
 use crate::input;
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::manifest;
+use crate::model_file::ModelFile;
 use crate::plan::{InputPlan, text};
 use crate::talk::Talk;
 
@@ -118,7 +119,7 @@ fn one_fold<'a>(
     images: &mut Option<Images<'a>>,
     talk: &Talk,
 ) -> Result<(Fold, Opened), Error> {
-    let mut opened = open(what, engine, &fold.file)?;
+    let mut opened = open(what, engine, &fold.open()?)?;
     if let Some((number, first)) = first {
         same_in_all_folds((number, &first.operators), (fold.fold, &opened.operators))?;
     }
@@ -152,8 +153,9 @@ fn end_of_way(chosen: &[usize], seen: &[Vec<Seen>]) -> Option<usize> {
     (0..chosen.len()).rev().find(|place| has_detail(*place)).map(|place| chosen[place])
 }
 
-fn open(what: &Measure<'_>, engine: &dyn Engine, file: &Path) -> Result<Opened, Error> {
-    let mut network = engine.open_operators(file)?;
+fn open(what: &Measure<'_>, engine: &dyn Engine, file: &ModelFile) -> Result<Opened, Error> {
+    let mut network = engine.open(file, Taps::Operators)?;
+    let file = file.path();
     let input = what.input.resolve(network.as_ref(), file)?;
     let operators = network.layers(input.shape())?;
     let places: Vec<usize> =
@@ -169,7 +171,7 @@ fn open(what: &Measure<'_>, engine: &dyn Engine, file: &Path) -> Result<Opened, 
         .map(|at| places[at])
         .filter(|at| operators[*at].is_spatial())
         .collect();
-    let structure = Structure::parse(&network.structure());
+    let structure = network.graph().map(Structure::of).unwrap_or_default();
     // Only if every tap ran, and ran once, does the code's order tell which is which.
     let reaches = if structure.tap_count() == operators.len() {
         structure.reaches()
@@ -202,21 +204,49 @@ fn input_detail(image: ArrayView3<'_, f32>) -> Option<f64> {
     spectrum::detail(image.mean_axis(Axis(0))?.view())
 }
 
-fn batch(image: &Array3<f32>) -> Array4<f32> {
-    image.view().insert_axis(Axis(0)).to_owned()
+fn batch(image: &Array3<f32>) -> Batch {
+    Batch::of(image.view().insert_axis(Axis(0)).to_owned())
+}
+
+/// Runs one image, and takes every channel of these layers.
+fn channels_of(
+    network: &mut dyn Network,
+    image: &Array3<f32>,
+    names: &[String],
+) -> Result<Vec<Array3<f32>>, Error> {
+    let probes: Vec<_> = names.iter().map(|name| (name.clone(), Probe::Channels)).collect();
+    let outputs = network.run(&batch(image), &probes)?;
+    Ok(outputs.into_iter().flatten().map(Option::unwrap_or_default).collect())
+}
+
+/// For each of these layers and each place, the energy of the gradient by the image. None
+/// for a layer that has no gradient.
+fn energies_of(
+    network: &mut dyn Network,
+    image: &Array3<f32>,
+    names: &[String],
+    places: &[(f64, f64)],
+) -> Result<Vec<Vec<Array2<f32>>>, Error> {
+    if places.is_empty() {
+        return Ok(vec![Vec::new(); names.len()]);
+    }
+    let probe = |name: &String, (row, column): (f64, f64)| {
+        let of = Target::Unit { row, column };
+        (name.clone(), Probe::Gradient { of, wrt: Source::Input })
+    };
+    let probes: Vec<_> =
+        names.iter().flat_map(|name| places.iter().map(|place| probe(name, *place))).collect();
+    let outputs: Vec<_> = network.run(&batch(image), &probes)?.into_iter().flatten().collect();
+    let of_layer = |outputs: &[Output]| outputs.iter().flatten().map(effective::energy).collect();
+    Ok(outputs.chunks(places.len()).map(of_layer).collect())
 }
 
 fn look(opened: &mut Opened, image: &Array3<f32>, places: usize) -> Result<Vec<Seen>, Error> {
     let names: Vec<String> =
         opened.chosen.iter().map(|at| opened.operators[*at].name.clone()).collect();
-    let mut runs = opened.network.run(&batch(image), &names, Take::Channels)?;
-    let tensors = runs.pop().unwrap_or_default();
+    let tensors = channels_of(opened.network.as_mut(), image, &names)?;
     let places = &effective::PLACES[..places.min(effective::PLACES.len())];
-    let energies = if places.is_empty() {
-        vec![Vec::new(); names.len()]
-    } else {
-        opened.network.gradients(image, &names, places)?
-    };
+    let energies = energies_of(opened.network.as_mut(), image, &names, places)?;
     let (_, height, width) = image.dim();
     let reaches = &opened.reaches;
     let chosen = &opened.chosen;
@@ -295,9 +325,8 @@ fn blur_of(
     };
     let (Some(way), Some(input)) = (structure.way(last, wide), input) else { return Ok(None) };
     let names: Vec<String> = way.iter().map(|step| operators[step.tap].name.clone()).collect();
-    let runs = opened.network.run(&batch(image), &names, Take::Channels)?;
+    let maps = channels_of(opened.network.as_mut(), image, &names)?;
     let mut details = vec![None; operators.len()];
-    let maps = runs.first().map(Vec::as_slice).unwrap_or_default();
     let found: Vec<Option<f64>> =
         maps.par_iter().map(|map| spectrum::detail(mean_map(map).view())).collect();
     way.iter().zip(found).for_each(|(step, detail)| details[step.tap] = detail);

@@ -3,9 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use actviz_core::graph::{self, Graph};
+
 use super::reach::{self, HOLDERS, READS, Reach, Seen, is, keeps_map};
 
-/// Which operator reads which: the text of [`crate::engine::Network::structure`].
+/// Which operator reads which, with windows of height and width.
 #[derive(Clone, Debug, Default)]
 pub struct Structure {
     values: Vec<Value>,
@@ -37,17 +39,17 @@ pub struct Step {
 }
 
 impl Structure {
-    /// Reads the text; lines that it does not know are left out.
-    pub fn parse(text: &str) -> Structure {
-        let mut structure = Structure::default();
-        for line in text.lines() {
-            if let Some(tap) = line.strip_prefix("tap ") {
-                structure.taps.push(tap.parse().ok());
-            } else if let Some(value) = line.strip_prefix("value ").and_then(value) {
-                structure.values.push(value);
-            }
+    /// What [`crate::engine::Network::graph`] tells.
+    pub fn of(graph: &Graph) -> Structure {
+        Structure {
+            values: graph.values.iter().map(Value::of).collect(),
+            taps: graph.taps.clone(),
         }
-        structure
+    }
+
+    #[cfg(test)]
+    pub(super) fn parse(text: &str) -> Structure {
+        Structure::of(&text.parse().expect("a graph"))
     }
 
     /// How many taps the code has.
@@ -149,27 +151,22 @@ fn longer(a: Way, b: Way) -> Way {
     if b.length > a.length { b } else { a }
 }
 
-fn value(line: &str) -> Option<Value> {
-    let (fields, sources) = line.split_once(':')?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let [id, operator, sizes @ ..] = &fields[..] else { return None };
-    let axes = |text: &str| -> Option<[f64; 2]> {
-        let numbers: Option<Vec<f64>> = text.split(',').map(|n| n.parse().ok()).collect();
-        match numbers?[..] {
-            [both] => Some([both; 2]),
-            [height, width] => Some([height, width]),
+impl Value {
+    fn of(value: &graph::Value) -> Value {
+        let axes = |sizes: &Vec<i64>| match sizes[..] {
+            [both] => Some([both as f64; 2]),
+            [height, width] => Some([height as f64, width as f64]),
             _ => None,
+        };
+        let sizes = [&value.kernel, &value.stride, &value.padding, &value.dilation];
+        Value {
+            id: value.id,
+            operator: value.operator.clone(),
+            window: sizes.map(axes),
+            dims: value.dimensions.clone(),
+            sources: value.sources.clone(),
         }
-    };
-    let window = |at: usize| sizes.get(at).and_then(|text| axes(text));
-    let dims = |text: &&str| text.split(',').map(|n| n.parse().ok()).collect();
-    Some(Value {
-        id: id.parse().ok()?,
-        operator: (*operator).to_owned(),
-        window: [window(0), window(1), window(2), window(3)],
-        dims: sizes.get(4).and_then(dims),
-        sources: sources.split_whitespace().map(|id| id.parse().ok()).collect(),
-    })
+    }
 }
 
 #[cfg(test)]

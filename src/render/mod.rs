@@ -1,9 +1,8 @@
 //! Carries a plan out: every fold, every image, every chosen layer.
 //!
 //! Three things happen at once, and wait for each other so that memory does not grow:
-//! the next images are read (`images`) and the next fold's network is loaded
-//! (`opening`), the network at hand runs, and what it gave before is drawn (`drawer`; on
-//! the processor, these two take `turns`).
+//! the next images are read (`images`), the network at hand runs, and what it gave before
+//! is drawn (`drawer`; on the processor, these two take `turns`).
 //!
 //! A picture is drawn as soon as its layer has run, if nothing else is needed for it;
 //! what needs the other images or folds (a shared scale, a consensus, sheets) waits on
@@ -14,13 +13,13 @@ mod drawer;
 mod failures;
 mod images;
 mod look;
-mod opening;
 mod ranges;
 mod together;
 mod turns;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::slice::Iter;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -29,7 +28,7 @@ use ndarray::{Array3, Array4};
 use rayon::prelude::*;
 
 use crate::bundle::{FoldFile, Input};
-use crate::engine::{Engine, Network, Take};
+use crate::engine::{self, Engine, LayerId, Network, Output, Probe, Taps};
 use crate::error::{EXIT_TRY_AGAIN, Error};
 use crate::input::Prepared;
 use crate::interrupt::Interrupt;
@@ -47,7 +46,6 @@ use drawer::{Batch, Drawer, Left, Pictures};
 use failures::Failures;
 use images::Images;
 use look::Look;
-use opening::Opener;
 use ranges::Ranges;
 use turns::Turns;
 
@@ -113,7 +111,7 @@ impl<'a> Render<'a> {
         let mut would: Option<Manifest> = None;
         let mut pictures = Pictures::new();
         for fold in &self.plan.model.folds {
-            let opened = self.ready(fold, self.engine.open(&fold.file)?)?;
+            let opened = self.ready(fold)?;
             would.get_or_insert_with(|| self.plan.configuration(self.engine, &opened.input));
             for image in 0..self.plan.images.len() {
                 for (position, layer) in opened.layers.iter().enumerate() {
@@ -143,13 +141,12 @@ impl<'a> Render<'a> {
         watch: &(dyn Fn(Event<'_>) + Sync),
         show: impl FnMut(&Rgb),
     ) -> Result<Manifest, Error> {
-        let (plan, engine) = (self.plan, self.engine);
-        let (images, turns) = (Images::new(plan), Turns::on(engine.device()));
+        let plan = self.plan;
+        let (images, turns) = (Images::new(plan), Turns::on(self.engine.runtime().device));
         let failures = Failures::new(plan, self.talk, watch);
         let started = OnceLock::new();
-        let ahead = plan.images.len() > plan.batch;
         let drawn = thread::scope(|scope| {
-            let mut folds = Opener::new(scope, engine, &plan.model.folds, ahead);
+            let mut folds = plan.model.folds.iter();
             let Some((fold, opened)) = self.next(&mut folds, &failures)? else { return Ok(None) };
             let run = self.start(&opened)?;
             let started = started.get_or_init(|| run);
@@ -224,13 +221,13 @@ impl<'a> Render<'a> {
     /// The next fold that can be opened; those that cannot are reported.
     fn next<'b>(
         &mut self,
-        folds: &mut Opener<'b>,
+        folds: &mut Iter<'b, FoldFile>,
         failures: &Failures<'_>,
     ) -> Result<Option<(&'b FoldFile, Opened)>, Error> {
         while !self.is_over(failures) {
-            let Some((fold, network)) = folds.next() else { break };
+            let Some(fold) = folds.next() else { break };
             self.talk.now(format!("fold {}", fold.fold));
-            match network.and_then(|network| self.ready(fold, network)) {
+            match self.ready(fold) {
                 Ok(opened) => return Ok(Some((fold, opened))),
                 Err(_) if self.interrupt.is_set() => break,
                 Err(error) if self.plan.model.folds.len() > 1 && error.is_of_one_fold() => {
@@ -245,7 +242,8 @@ impl<'a> Render<'a> {
         Ok(None)
     }
 
-    fn ready(&mut self, fold: &FoldFile, mut network: Box<dyn Network>) -> Result<Opened, Error> {
+    fn ready(&mut self, fold: &FoldFile) -> Result<Opened, Error> {
+        let mut network = self.engine.open(&fold.open()?, Taps::Activations)?;
         let input = self.plan.input.resolve(network.as_ref(), &fold.file)?;
         let all = network.layers(input.shape())?;
         match &self.first {
@@ -255,14 +253,13 @@ impl<'a> Render<'a> {
         let picked = self.plan.layers.pick(&all, &self.plan.model.layers)?;
         let layers: Vec<Layer> = picked.into_iter().map(|position| all[position].clone()).collect();
         layers.iter().try_for_each(|layer| self.plan.reduce.check(layer))?;
-        network.fill_batches(self.plan.batch);
         Ok(Opened { network, input, layers })
     }
 
     fn all_folds<'b>(
         &mut self,
         first: (&'b FoldFile, Opened),
-        folds: &mut Opener<'b>,
+        folds: &mut Iter<'b, FoldFile>,
         run: &Run<'_>,
     ) -> Result<(), Error> {
         let mut current = Some(first);
@@ -279,7 +276,12 @@ impl<'a> Render<'a> {
     fn one_fold(&self, fold: usize, mut opened: Opened, run: &Run<'_>) -> Result<bool, Error> {
         let (todo, left) = self.look_for_whole(fold, &opened.layers, run);
         let layers = &opened.layers.clone();
-        let wanted: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
+        let probe = match self.plan.views.contains(&View::Grid) {
+            true => Probe::Channels,
+            false => self.plan.reduce.probe(),
+        };
+        let probes: Vec<(LayerId, Probe)> =
+            layers.iter().map(|layer| (layer.name.clone(), probe)).collect();
         let input = opened.input.clone();
         let send = |given, left| {
             let layers = layers.clone();
@@ -309,7 +311,7 @@ impl<'a> Render<'a> {
                     break;
                 }
                 let turn = run.turns.take();
-                let given = self.answers(fold, &mut opened, &ready, &wanted, run.failures);
+                let given = self.answers(fold, &mut opened, &ready, &probes, run.failures);
                 drop(turn);
                 let own = unfinished.extract_if(.., |((image, _), _)| batch.contains(image));
                 if !send(given, own.collect()) {
@@ -407,19 +409,18 @@ impl<'a> Render<'a> {
         fold: usize,
         opened: &mut Opened,
         ready: &[(usize, Prepared)],
-        wanted: &[String],
+        probes: &[(LayerId, Probe)],
         failures: &Failures<'_>,
     ) -> Vec<(usize, Vec<Array3<f32>>)> {
         if ready.is_empty() {
             return Vec::new();
         }
-        let take = match self.plan.views.contains(&View::Grid) {
-            true => Take::Channels,
-            false => self.plan.reduce.take(),
-        };
-        let batch = to_batch(ready, &opened.input);
-        match opened.network.run(&batch, wanted, take) {
-            Ok(answers) => ready.iter().map(|(image, _)| *image).zip(answers).collect(),
+        let batch = to_batch(ready, &opened.input, self.plan.batch);
+        match opened.network.run(&batch, probes) {
+            Ok(outputs) => {
+                let maps = |image: Vec<Output>| image.into_iter().flatten().collect();
+                ready.iter().map(|(image, _)| *image).zip(outputs.into_iter().map(maps)).collect()
+            }
             // Whatever a network says while everything ends is of no interest.
             Err(_) if self.interrupt.is_set() => Vec::new(),
             Err(error) if ready.len() == 1 => {
@@ -429,7 +430,7 @@ impl<'a> Render<'a> {
             Err(_) => {
                 let one_by_one = ready.chunks(1);
                 one_by_one
-                    .flat_map(|one| self.answers(fold, opened, one, wanted, failures))
+                    .flat_map(|one| self.answers(fold, opened, one, probes, failures))
                     .collect()
             }
         }
@@ -450,10 +451,11 @@ fn nothing_done(what: &str) -> Error {
     Error::usage_hint(what, "the messages above say why")
 }
 
-fn to_batch(ready: &[(usize, Prepared)], input: &Input) -> Array4<f32> {
-    let mut batch = Array4::zeros((ready.len(), input.channels, input.height, input.width));
-    for ((_, prepared), target) in ready.iter().zip(batch.outer_iter_mut()) {
+/// A batch of these images, filled up to `fill`.
+fn to_batch(ready: &[(usize, Prepared)], input: &Input, fill: usize) -> engine::Batch {
+    let mut images = Array4::zeros((ready.len(), input.channels, input.height, input.width));
+    for ((_, prepared), target) in ready.iter().zip(images.outer_iter_mut()) {
         prepared.write_into(target, input);
     }
-    batch
+    engine::Batch { images, fill }
 }

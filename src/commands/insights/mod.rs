@@ -15,7 +15,6 @@ use crate::images;
 use crate::insights::{self, Blur, Document, Measure, ModelInsights};
 use crate::output;
 use crate::plan::InputPlan;
-use crate::sandbox::Needs;
 use crate::talk::{Talk, line};
 
 /// What is looked at: every model with its images.
@@ -48,13 +47,6 @@ impl Subjects {
             all.push(files);
         }
         Ok(Subjects { models, images: all })
-    }
-
-    /// What measuring them has to read and to write.
-    pub fn needs(&self, args: &InsightsArgs) -> Needs {
-        let networks = self.models.iter().flat_map(|model| model.needs().read);
-        let read = networks.chain(self.images.iter().flatten().cloned()).collect();
-        Needs { read, write: args.out.clone(), ..Needs::default() }
     }
 }
 
@@ -98,7 +90,7 @@ pub fn run(
     let document = Document {
         schema: insights::SCHEMA,
         actviz: env!("CARGO_PKG_VERSION").to_owned(),
-        libtorch: engine.version(),
+        libtorch: engine.runtime().version.clone(),
         comparisons: insights::comparisons(&models),
         models,
     };

@@ -1,0 +1,124 @@
+//! A TorchScript file before libtorch sees it: is it one at all?
+//!
+//! TorchScript is a zip with `NAME/code/...` and `NAME/constants.pkl`. Files that
+//! are something else are told apart here, where an answer takes a millisecond and
+//! can say what to do, rather than by libtorch's traces.
+
+mod directory;
+mod pickle;
+mod program;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use zip::ZipArchive;
+
+use crate::error::Error;
+use crate::model_file::ModelFile;
+
+pub use directory::{Problem, check as check_directory, open};
+pub use program::{Program, is_constant, is_weight};
+
+/// The extra file in which a TorchScript file can carry its own `model.json`.
+pub const EXTRA: &str = "actviz.json";
+
+const HOW_TO_EXPORT: &str = "export it in Python: torch.jit.script(model.eval()).save('model.pt')";
+
+/// The most bytes that a network may unpack to, unless the user says otherwise: 16 GiB.
+pub const DEFAULT_LIMIT: u64 = 16 << 30;
+
+/// Checks, from its directory alone, that `file` does not claim to unpack to more than
+/// `limit` bytes, nor to more than its own bytes can hold. libtorch believes what the
+/// directory says, and would try to find that much memory.
+///
+/// # Errors
+/// [`Error::NotTorchScript`] if it does; [`Error::Io`] if it cannot be read.
+pub fn check_size(file: &ModelFile, limit: u64) -> Result<(), Error> {
+    let (reader, file) = (file.reader(), file.path());
+    check_directory(reader, limit).map_err(|found| match found {
+        Problem::Io(error) => Error::io("read", file)(error),
+        Problem::Damaged(problem) => Error::NotTorchScript {
+            file: file.to_owned(),
+            problem,
+            hint: "get the file again, from somebody you trust".to_owned(),
+        },
+        Problem::TooLarge(size) => Error::NotTorchScript {
+            file: file.to_owned(),
+            problem: format!("it unpacks to {size} bytes, more than the limit of {limit}"),
+            hint: "--max-model-size raises the limit, e.g. 64G".to_owned(),
+        },
+    })
+}
+
+/// Checks that `file` is a TorchScript archive and returns the text of its extra
+/// file `actviz.json`, if it carries one.
+///
+/// # Errors
+/// [`Error::NotTorchScript`] with what it is instead; [`Error::Io`] if it cannot be read.
+pub fn check(file: &Path) -> Result<Option<String>, Error> {
+    let not = |problem: &str, hint: &str| Error::NotTorchScript {
+        file: file.to_owned(),
+        problem: problem.to_owned(),
+        hint: hint.to_owned(),
+    };
+    let mut handle = File::open(file).map_err(Error::io("read", file))?;
+    let length = handle.metadata().map_err(Error::io("read", file))?.len();
+    let mut start = Vec::new();
+    Read::by_ref(&mut handle).take(4).read_to_end(&mut start).map_err(Error::io("read", file))?;
+    if length == 0 {
+        return Err(not("the file is empty", "copy or download it again"));
+    }
+    if !start.starts_with(b"PK") {
+        // 0x80 opens a pickle: what torch.save wrote before PyTorch 1.6.
+        let problem = match start[0] {
+            0x80 => "a pickle saved by torch.save, not a TorchScript file",
+            _ => "not a TorchScript file (it is no zip archive)",
+        };
+        return Err(not(problem, HOW_TO_EXPORT));
+    }
+    let mut archive = directory::open(handle).map_err(|_| {
+        not(
+            "the file is cut off or damaged (a zip archive without its directory)",
+            "copy or download it again, and compare its size with the original",
+        )
+    })?;
+    let names: Vec<String> =
+        archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned())).collect();
+    let inside = |end: &str| names.iter().any(|name| name.ends_with(end));
+    let has_code = names.iter().any(|name| name.contains("/code/"));
+    if !has_code || !inside("/constants.pkl") {
+        return Err(if inside("/models/model.json") || inside("archive_format") {
+            not("a file of torch.export (.pt2), not a TorchScript file", HOW_TO_EXPORT)
+        } else if inside("/data.pkl") {
+            not(
+                "saved by torch.save: weights or a pickled module, without the network's code",
+                "load it in Python into its model, then \
+                 torch.jit.script(model.eval()).save('model.pt')",
+            )
+        } else {
+            not("a zip archive, but not a TorchScript file", HOW_TO_EXPORT)
+        });
+    }
+    let extra = names.iter().find(|name| name.ends_with(&format!("/extra/{EXTRA}")));
+    extra.map(|name| read_text(&mut archive, name, file)).transpose()
+}
+
+fn read_text(archive: &mut ZipArchive<File>, name: &str, file: &Path) -> Result<String, Error> {
+    /// A model.json has a few kilobytes; more is not read.
+    const LIMIT: u64 = 1 << 20;
+    let bad = |problem: String| Error::Json { file: file.join(name), problem };
+    let entry = archive.by_name(name).map_err(|e| bad(e.to_string()))?;
+    let mut text = String::new();
+    entry.take(LIMIT).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
+    Ok(text)
+}
+
+/// A file that is not as it was saved.
+pub fn damaged(file: &Path, problem: &str) -> Error {
+    Error::NotTorchScript {
+        file: file.to_owned(),
+        problem: problem.to_owned(),
+        hint: "copy or download it again, and compare its SHA-256 with the original".to_owned(),
+    }
+}

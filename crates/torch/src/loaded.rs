@@ -1,0 +1,169 @@
+//! A network as it is loaded, with the weights of one file of its program.
+
+use std::path::PathBuf;
+
+use tch::Tensor;
+
+use super::audit;
+use super::ffi::{self, Handle};
+use super::message;
+use crate::records::Records;
+use actviz_core::archive::Program;
+use actviz_core::engine::{Device, InputShape, Taps};
+use actviz_core::graph::Graph;
+use actviz_core::error::Error;
+use actviz_core::layers::{Layer, Order};
+
+/// One activation call in the network's code. In a loop it may run several times, in
+/// a branch not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What its layers are called, but for the `_1`, `_2` of repeated calls.
+    pub name: String,
+    /// The activation function, e.g. `relu`.
+    pub operator: String,
+    /// Where the channels stand.
+    pub order: Order,
+    /// Whether its values depend on the input; weights may have activations too.
+    pub depends_on_input: bool,
+    /// Elements of all weights that its values depend on. Batch norm that was folded
+    /// into a convolution counts as the convolution's bias; branches and loops count
+    /// whole.
+    pub parameters: u64,
+}
+
+/// What the files of one program have in common, with the weights of one of them.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub program: Program,
+    pub taps: Taps,
+    pub handle: Handle,
+    pub nodes: Vec<Node>,
+    /// There if all operators are tapped and the code tells.
+    pub graph: Option<Graph>,
+    pub batching: Batching,
+    pub memory: Memory,
+    /// The layers that inputs of these sizes run.
+    pub layers: Vec<(InputShape, Vec<Layer>)>,
+}
+
+/// Whether several images may be run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batching {
+    /// Not looked at yet.
+    Unknown,
+    /// The first dimension of every layer counts the images.
+    Together,
+    /// One by one: images would influence each other, or a layer has its images
+    /// somewhere else than in the first dimension.
+    Single,
+}
+
+/// How tensors of four dimensions lie in memory. oneDNN's convolutions are a fifth to a
+/// third faster on batches whose channels lie together (docs/performance.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// As the network was saved; a batch may try the other one.
+    AsSaved,
+    /// Channels last.
+    ChannelsLast,
+    /// As the network was saved: its code depends on it, or nothing would be gained.
+    AsSavedForGood,
+}
+
+impl Loaded {
+    pub fn new(
+        handle: Handle,
+        origin: &Origin,
+        (program, taps): (Program, Taps),
+    ) -> Result<Loaded, Error> {
+        let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
+        if nodes.is_empty() {
+            return Err(Error::NoActivations { file: origin.file.clone() });
+        }
+        let batching =
+            if handle.is_data_dependent() { Batching::Single } else { Batching::Unknown };
+        let memory = match origin.device {
+            Device::Cpu => Memory::AsSaved,
+            Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
+        };
+        let graph = handle.structure().parse().ok().filter(|_| taps == Taps::Operators);
+        Ok(Loaded { program, taps, handle, nodes, graph, batching, memory, layers: Vec::new() })
+    }
+
+    /// The same program with the weights in `records`.
+    pub fn refilled(self, records: &Records, origin: &Origin) -> Result<Loaded, Error> {
+        let handle = audit::unpacking(records, |unpack| self.handle.refill(unpack))?;
+        let handle = handle.map_err(|detail| origin.load_error(detail))?;
+        Ok(Loaded { handle, ..self })
+    }
+}
+
+impl From<ffi::RawSite> for Node {
+    fn from(site: ffi::RawSite) -> Node {
+        let name = match (site.path.is_empty(), site.is_module) {
+            (true, _) => site.operator.clone(),
+            (false, true) => site.path,
+            (false, false) => format!("{}.{}", site.path, site.operator),
+        };
+        Node {
+            name,
+            operator: site.operator,
+            order: match site.order {
+                1 => Order::First,
+                2 => Order::Last,
+                _ => Order::Unknown,
+            },
+            depends_on_input: site.depends_on_input,
+            parameters: site.parameters,
+        }
+    }
+}
+
+/// Which network it is, for errors.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub file: PathBuf,
+    pub device: Device,
+}
+
+impl Origin {
+    pub fn load_error(&self, detail: String) -> Error {
+        if let Some(uses) = message::refusal(&detail) {
+            return Error::Refused { file: self.file.clone(), uses };
+        }
+        if message::is_out_of_memory(&detail) {
+            return self.out_of_memory(detail);
+        }
+        Error::Load { file: self.file.clone(), message: message::headline(&detail), detail }
+    }
+
+    pub fn run_error(&self, images: &Tensor, detail: String) -> Error {
+        if message::is_out_of_memory(&detail) {
+            return self.out_of_memory(detail);
+        }
+        self.failed(images, message::headline(&detail), detail)
+    }
+
+    pub fn failed(&self, images: &Tensor, message: String, detail: String) -> Error {
+        Error::Run { file: self.file.clone(), input: sizes_of(images), message, detail }
+    }
+
+    pub fn not_handed_over(&self, input: String, detail: String) -> Error {
+        if message::is_out_of_memory(&detail) {
+            return self.out_of_memory(detail);
+        }
+        let message = "the images cannot be handed to libtorch".to_owned();
+        Error::Run { file: self.file.clone(), input, message, detail }
+    }
+
+    pub fn out_of_memory(&self, detail: String) -> Error {
+        Error::OutOfMemory { file: self.file.clone(), device: self.device.to_string(), detail }
+    }
+}
+
+/// The sizes of one image, e.g. `3x224x224`.
+pub(super) fn sizes_of(images: &Tensor) -> String {
+    let sizes: Vec<String> = images.size().iter().skip(1).map(ToString::to_string).collect();
+    sizes.join("x")
+}
