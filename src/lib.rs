@@ -66,6 +66,7 @@ pub mod scale;
 pub mod schema;
 pub mod shard;
 pub mod spool;
+pub mod stdout;
 pub mod talk;
 pub mod worker;
 

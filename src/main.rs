@@ -1,6 +1,6 @@
 //! The binary: parse, dispatch, say what went wrong, exit.
 
-use std::io::ErrorKind;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,32 +9,36 @@ use actviz::args::Cli;
 use actviz::{Error, commands, error, talk};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        // --help, --version, or what is wrong with the arguments.
-        Err(answer) => {
-            let _ = answer.print();
-            let code = u8::try_from(answer.exit_code()).unwrap_or(error::EXIT_NOTHING_DONE);
-            return ExitCode::from(code);
+    let code = match Cli::try_parse() {
+        Ok(cli) => {
+            let verbose = cli.verbosity() == talk::Verbosity::Verbose;
+            commands::run(cli).unwrap_or_else(|error| fail(&error, verbose))
         }
+        Err(answer) => tell(&answer),
     };
-    let verbose = cli.verbosity() == talk::Verbosity::Verbose;
-    ExitCode::from(commands::run(cli).unwrap_or_else(|error| fail(&error, verbose)))
+    ExitCode::from(code)
+}
+
+/// Prints --help, --version, or what is wrong with the arguments.
+fn tell(answer: &clap::Error) -> u8 {
+    let code = u8::try_from(answer.exit_code()).unwrap_or(error::EXIT_NOTHING_DONE);
+    let text = answer.render().to_string();
+    // An argument may be the name of a file.
+    if answer.use_stderr() && talk::plain(&text) != text {
+        talk::say(talk::plain(text.trim_end()));
+        return code;
+    }
+    match answer.print() {
+        Err(error) if !answer.use_stderr() && error::is_disk_full(&error) => no_room(),
+        _ => code,
+    }
 }
 
 /// Prints an error with its hint; the exit code is the error's own.
 fn fail(error: &anyhow::Error, verbose: bool) -> u8 {
-    // `actviz layers | head` closes the pipe: that is no failure.
-    let closed = |e: &std::io::Error| e.kind() == ErrorKind::BrokenPipe;
-    if error.downcast_ref().is_some_and(closed) {
-        return commands::EXIT_DONE;
-    }
     // All that is written to a file names it.
-    let full = |e: &&std::io::Error| e.kind() == ErrorKind::StorageFull;
-    if error.downcast_ref().filter(full).is_some() {
-        let hint = "make room where its output goes, and run the same command again";
-        talk::error("stdout: no space left", Some(hint));
-        return error::EXIT_TRY_AGAIN;
+    if error.downcast_ref::<io::Error>().is_some_and(error::is_disk_full) {
+        return no_room();
     }
     let known = error.downcast_ref::<Error>();
     talk::error(error, known.and_then(Error::hint).as_deref());
@@ -42,4 +46,10 @@ fn fail(error: &anyhow::Error, verbose: bool) -> u8 {
         talk::detail(detail);
     }
     known.map_or(error::EXIT_NOTHING_DONE, Error::exit_code)
+}
+
+fn no_room() -> u8 {
+    let hint = "make room where its output goes, and run the same command again";
+    talk::error("stdout: no space left", Some(hint));
+    error::EXIT_TRY_AGAIN
 }

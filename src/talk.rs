@@ -3,7 +3,7 @@
 //! stdout is for data alone. Colour follows the terminal and `NO_COLOR`.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub fn line(text: impl Display) -> String {
     if line.contains("##[") { line.replace("##[", "\\u{23}#[") } else { line }
 }
 
-fn is_obeyed(c: char) -> bool {
+pub(crate) fn is_obeyed(c: char) -> bool {
     c.is_control()
         // Line ends, and marks of direction, of Unicode.
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}')
@@ -47,23 +47,66 @@ fn is_obeyed(c: char) -> bool {
 }
 
 /// The same for a text of several lines, which stay.
-pub(crate) fn plain(text: impl Display) -> String {
+pub fn plain(text: impl Display) -> String {
     let lines: Vec<String> = text.to_string().split('\n').map(line).collect();
     lines.join("\n")
 }
 
+/// A value as indented JSON in which no text can give orders either: what [`line`] would
+/// show as `\u{202e}` is `\u202e`, which every reader of JSON takes for the same text.
+///
+/// # Errors
+/// If the value has no JSON.
+pub fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(|text| harmless_json(&text))
+}
+
+/// The same on one line.
+///
+/// # Errors
+/// If the value has no JSON.
+pub fn json_line(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(|text| harmless_json(&text))
+}
+
+/// Outside of its strings JSON has neither of these characters, but for the line breaks
+/// between them.
+fn harmless_json(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c != '\n' && is_obeyed(c) {
+            true => harmless.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => harmless.push(c),
+        }
+    }
+    if harmless.contains("##[") { harmless.replace("##[", "\\u0023#[") } else { harmless }
+}
+
+/// `1 picture`, `2 pictures`.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{ending}")
+}
+
+/// Prints a line on stderr, as far as it takes any: what cannot be said, because the disk
+/// behind it is full or its reader gone, changes nothing of what is done.
+pub fn say(text: impl Display) {
+    // At once, so that lines of several processes do not mix.
+    let _ = anstream::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 /// Prints an error and, on a line of its own, what to do about it.
 pub fn error(error: impl Display, hint: Option<&str>) {
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {}", plain(format!("{error:#}")));
+    say(format!("\x1b[1;31merror\x1b[0m: {}", plain(format!("{error:#}"))));
     if let Some(hint) = hint {
-        anstream::eprintln!(" \x1b[1;36mhint\x1b[0m: {}", plain(hint));
+        say(format!(" \x1b[1;36mhint\x1b[0m: {}", plain(hint)));
     }
 }
 
 /// Prints the runtime's own words, indented.
 pub fn detail(text: &str) {
     for line in text.lines() {
-        anstream::eprintln!("       {}", plain(line));
+        say(format!("       {}", plain(line)));
     }
 }
 
@@ -142,7 +185,7 @@ impl Talk {
         let now = Instant::now();
         let next = self.lines().as_mut().and_then(|lines| lines.next(now, &self.bar));
         if let Some(line) = next {
-            anstream::eprintln!("{line}");
+            say(line);
         }
     }
 
@@ -159,14 +202,14 @@ impl Talk {
     /// What was done.
     pub fn note(&self, text: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.bar.suspend(|| anstream::eprintln!("{}", plain(&text)));
+            self.bar.suspend(|| say(plain(&text)));
         }
     }
 
     /// What is odd, but no error.
     pub fn warn(&self, text: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.bar.suspend(|| anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {}", plain(&text)));
+            self.bar.suspend(|| say(format!("\x1b[1;33mwarning\x1b[0m: {}", plain(&text))));
         }
     }
 
@@ -185,7 +228,7 @@ impl Talk {
     /// What only `-v` wants to know.
     pub fn verbose(&self, text: impl Display) {
         if self.verbosity == Verbosity::Verbose {
-            self.bar.suspend(|| anstream::eprintln!("{}", plain(&text)));
+            self.bar.suspend(|| say(plain(&text)));
         }
     }
 }
@@ -214,6 +257,26 @@ mod tests {
         assert!(line.starts_with("49/2940 layers, ") && line.ends_with(" left"), "{line}");
         assert_eq!(after(119), None);
         assert!(after(121).is_some());
+    }
+
+    #[test]
+    fn json_gives_no_orders_and_says_the_same() {
+        let text = "gpj.\u{202e}png \u{9b}31m \u{7f} ##[error]x, größe\n\u{1b}";
+        let printed = json(&[text]).expect("JSON");
+        assert!(!printed.chars().any(|c| c != '\n' && is_obeyed(c)), "{printed}");
+        assert!(printed.contains("\\u202e") && !printed.contains("##["), "{printed}");
+        assert!(printed.contains("größe"), "{printed}");
+        let read: Vec<String> = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(read, [text]);
+        assert_eq!(json_line(&["a", "\u{2028}"]).expect("JSON"), "[\"a\",\"\\u2028\"]");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(
+            [0, 1, 2].map(|n| count(n, "picture")),
+            ["0 pictures", "1 picture", "2 pictures"]
+        );
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::engine::Precision;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
-use crate::talk::{Talk, line};
+use crate::stdout::Stdout;
+use crate::talk::{self, Talk, line};
 use crate::worker::{WorkerConfig, WorkerEngine};
 
 use engine::configuration;
@@ -36,41 +37,46 @@ pub const EXIT_PARTLY: u8 = 1;
 /// Whatever kept the command from doing anything at all.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     let talk = Talk::new(cli.verbosity());
-    // Not locked: pictures are told of by the thread that draws them.
-    let stdout = &mut io::stdout();
-    match cli.command {
+    let mut stdout = Stdout::default();
+    let code = dispatch(cli.command, &talk, &mut stdout)?;
+    stdout.finish()?;
+    Ok(code)
+}
+
+fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Result<u8> {
+    match command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
-            warn_of_gap(&plan.model, &talk);
+            warn_of_gap(&plan.model, talk);
             // Before any other thread is there: each hears of signals.
             let interrupt = Interrupt::listen()?;
             let cancelled = interrupt.clone();
             let config = configuration(&args.run, plan.precision, plan.deterministic)?
                 .until(move || cancelled.is_set());
-            let engine = start(config, std::slice::from_ref(&plan.model), &talk)?;
-            render::run(&args, &plan, &engine, (&talk, &interrupt), stdout)
+            let engine = start(config, std::slice::from_ref(&plan.model), talk)?;
+            render::run(&args, &plan, &engine, (talk, &interrupt), stdout)
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
-            warn_of_gap(&model, &talk);
+            warn_of_gap(&model, talk);
             let config = configuration(&args.run, Precision::F32, false)?;
-            let engine = start(config, std::slice::from_ref(&model), &talk)?;
+            let engine = start(config, std::slice::from_ref(&model), talk)?;
             match args.audit {
-                true => audit::run(&args, &model, &engine, &talk, stdout),
-                false => layers::run(&args, &model, &engine, &talk, stdout),
+                true => audit::run(&args, &model, &engine, talk, stdout),
+                false => layers::run(&args, &model, &engine, talk, stdout),
             }
         }
-        Command::Merge(args) => merge::run(&args, &talk, stdout),
-        Command::Compare(args) => compare::run(&args, &talk, stdout),
+        Command::Merge(args) => merge::run(&args, talk, stdout),
+        Command::Compare(args) => compare::run(&args, talk, stdout),
         Command::Accept(args) => accept::run(&args, stdout),
         Command::Insights(args) => {
             let subjects = Subjects::find(&args)?;
-            subjects.models.iter().for_each(|model| warn_of_gap(model, &talk));
+            subjects.models.iter().for_each(|model| warn_of_gap(model, talk));
             let config = configuration(&args.run, Precision::F32, false)?;
-            let engine = start(config, &subjects.models, &talk)?;
-            insights::run(&args, &subjects, &engine, &talk, stdout)
+            let engine = start(config, &subjects.models, talk)?;
+            insights::run(&args, &subjects, &engine, talk, stdout)
         }
-        Command::Report(args) => report::run(&args, &talk),
+        Command::Report(args) => report::run(&args, talk),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }
@@ -136,8 +142,7 @@ fn each_fold<T>(
 
 /// Prints one JSON document.
 fn print_json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
-    writeln!(out)?;
+    writeln!(out, "{}", talk::json(value)?)?;
     Ok(())
 }
 

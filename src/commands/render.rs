@@ -15,7 +15,7 @@ use crate::maps::Flag;
 use crate::plan::{self, Plan};
 use crate::preview;
 use crate::render::{Event, Render};
-use crate::talk::{Talk, line};
+use crate::talk::{self, Talk, count, line};
 
 /// Carries out the plan, or says what it would do.
 ///
@@ -43,7 +43,7 @@ pub fn run(
     let watch = |event: Event<'_>| {
         if args.json_lines {
             let mut out = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            // Who closes the pipe wants no more lines, but still the pictures.
+            // What could not be written is told when all pictures are there.
             let _ = print_line(&mut **out, event);
         }
     };
@@ -57,8 +57,8 @@ pub fn run(
     // Interrupted before the first picture, there is no manifest.
     if !(manifest.interrupted && manifest.picture_count() == 0) {
         talk.note(format!(
-            "{} pictures in {} ({} says what each one shows)",
-            manifest.picture_count(),
+            "{} in {} ({} says what each one shows)",
+            count(manifest.picture_count(), "picture"),
             plan.out.display(),
             manifest.file_name()
         ));
@@ -100,9 +100,7 @@ fn print_line(out: &mut dyn Write, event: Event<'_>) -> std::io::Result<()> {
         Event::Picture(path, picture) => Line::Picture { path: plan::text(path), picture },
         Event::Failed(failed) => Line::Failed { failed },
     };
-    let mut text = serde_json::to_vec(&line)?;
-    text.push(b'\n');
-    out.write_all(&text)?;
+    writeln!(out, "{}", talk::json_line(&line)?)?;
     out.flush()
 }
 
@@ -114,7 +112,7 @@ fn list_failures(manifest: &Manifest, plan: &Plan, talk: &Talk) {
     if failed.is_empty() || plan.listed < 2 {
         return;
     }
-    let mut text = format!("{} of {} images failed:", failed.len(), plan.images.len());
+    let mut text = format!("{} of {} failed:", failed.len(), count(plan.images.len(), "image"));
     for Failed { fold, image, .. } in failed.iter().take(MOST) {
         let fold = fold.map(|fold| format!(" (fold {fold})")).unwrap_or_default();
         text += &format!("\n  {}{fold}", image.as_deref().unwrap_or_default());

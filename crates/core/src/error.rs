@@ -318,6 +318,7 @@ fn list_uses(uses: &[(String, String)]) -> String {
     each.join(" and ")
 }
 
-fn is_disk_full(error: &std::io::Error) -> bool {
+/// Whether there is no room for what was to be written.
+pub fn is_disk_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
