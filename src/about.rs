@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Consensus, Drawn, Fold, Image, Manifest, Options, Picture};
 
-/// The JSON in a picture's text chunk. It holds no time and no machine's name: the
-/// same command gives the same bytes.
+/// The JSON in a picture's text chunk. It holds nothing of the machine or of the moment: no
+/// time, no folder, no device and no number of threads. So the same picture of the same network
+/// gives the same bytes, wherever both lie.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
     /// The version of this shape: the manifest's.
@@ -15,15 +16,11 @@ pub struct About {
     pub actviz: String,
     /// The version of libtorch.
     pub libtorch: String,
-    /// The device.
-    pub device: String,
-    /// Threads that one operator of the network may use.
-    pub threads: usize,
-    /// The model's name.
+    /// The model's name; of files, their name without their folder.
     pub model: String,
-    /// The networks that the picture speaks of.
+    /// The networks that the picture speaks of, without their folders.
     pub folds: Vec<Fold>,
-    /// The image.
+    /// The image, without its folder.
     pub image: Image,
     /// Every option that changes a pixel.
     pub options: Options,
@@ -42,11 +39,9 @@ impl About {
             schema: run.schema,
             actviz: run.actviz.clone(),
             libtorch: run.libtorch.clone(),
-            device: run.device.clone(),
-            threads: run.threads,
-            model: run.model.clone(),
-            folds: folds.to_vec(),
-            image,
+            model: alone(&run.model),
+            folds: folds.iter().map(|f| Fold { file: alone(&f.file), ..f.clone() }).collect(),
+            image: Image { path: alone(&image.path), ..image },
             // How many other images there were is nothing that a picture tells of.
             options: Options { batch: None, ..run.options.clone() },
             picture: None,
@@ -90,5 +85,7 @@ impl About {
 
 /// A file's name without its folder.
 fn alone(file: impl AsRef<str>) -> String {
-    file.as_ref().rsplit('/').next().unwrap_or_default().to_owned()
+    // Manifests have `/` between folders; paths of a user's may have Windows' own, too.
+    let is_separator = |c: char| c == '/' || std::path::is_separator(c);
+    file.as_ref().rsplit(is_separator).next().unwrap_or_default().to_owned()
 }
