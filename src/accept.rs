@@ -2,13 +2,14 @@
 
 mod entries;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::compare::report::targets::resolved;
-use crate::compare::{self, report};
+use crate::compare::{self, Sameness};
+use crate::digest;
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
 use crate::output;
@@ -64,13 +65,22 @@ pub fn plan(
         pictures => there.iter().filter(belongs_to(pictures, theirs.as_ref())).cloned().collect(),
     };
     let mut acceptance = Acceptance::default();
-    for name in &taken {
-        if same_bytes(&golden.join(name), &new.join(name))? {
-            acceptance.same += 1;
-        } else {
-            acceptance.copied.push(name.clone());
+    let sameness = Sameness::of(golden, new)?;
+    let state = |name: &String| state(name, golden, new, &sameness);
+    let states: Vec<State> = taken.par_iter().map(state).collect::<Result<_, _>>()?;
+    let mut kept = BTreeMap::new();
+    for (name, state) in taken.iter().zip(states) {
+        match state {
+            State::Differs => {
+                acceptance.copied.push(name.clone());
+                continue;
+            }
+            State::SamePicture { sha256 } => drop(kept.insert(name.clone(), sha256)),
+            State::SameBytes => {}
         }
+        acceptance.same += 1;
     }
+    let theirs = theirs.map(|theirs| entries::with_hashes(theirs, &kept));
     if prune && golden.is_dir() {
         let here = files(golden)?.into_iter().filter(is_ours);
         let gone = here.filter(|name| !there.contains(name));
@@ -213,11 +223,11 @@ pub(crate) fn check_images(folder: &Path, manifest: Option<&Manifest>) -> Result
 /// # Errors
 /// [`Error::Io`].
 pub fn carry_out(golden: &Path, new: &Path, acceptance: &Acceptance) -> Result<(), Error> {
-    output::remove_leftovers(golden)?;
+    output::remove_leftovers(golden, true)?;
     for name in &acceptance.copied {
         let from = new.join(name);
         let bytes = output::read_file(&from).map_err(Error::io("read", &from))?;
-        report::write(&golden.join(name), &bytes)?;
+        output::write_whole(&golden.join(name), &bytes)?;
     }
     for name in &acceptance.pruned {
         let file = golden.join(name);
@@ -231,7 +241,7 @@ pub fn carry_out(golden: &Path, new: &Path, acceptance: &Acceptance) -> Result<(
         }
     }
     if let Some(manifest) = &acceptance.manifest {
-        report::write(&golden.join(manifest::FILE_NAME), manifest.to_json().as_bytes())?;
+        output::write_whole(&golden.join(manifest::FILE_NAME), manifest.to_json().as_bytes())?;
     }
     Ok(())
 }
@@ -246,11 +256,30 @@ fn files(folder: &Path) -> Result<BTreeSet<String>, Error> {
     output::files_below(folder)
 }
 
-fn same_bytes(one: &Path, other: &Path) -> Result<bool, Error> {
-    let bytes = match output::read_file(one) {
+/// What GOLDEN has of a file of NEW's.
+enum State {
+    /// Nothing, or something else.
+    Differs,
+    /// The very file.
+    SameBytes,
+    /// Another file that shows the same; its SHA-256.
+    SamePicture { sha256: String },
+}
+
+/// Two files of one picture need not be equal: encoders differ, and so does what pictures
+/// carry, as the versions that made them. What a comparison calls the same is left alone.
+fn state(name: &str, golden: &Path, new: &Path, sameness: &Sameness) -> Result<State, Error> {
+    let (one, other) = (golden.join(name), new.join(name));
+    let bytes = match output::read_file(&one) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Error::io("read", one)(error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(State::Differs),
+        Err(error) => return Err(Error::io("read", &one)(error)),
     };
-    Ok(bytes == output::read_file(other).map_err(Error::io("read", other))?)
+    if bytes == output::read_file(&other).map_err(Error::io("read", &other))? {
+        return Ok(State::SameBytes);
+    }
+    Ok(match compare::is_picture(name) && sameness.holds(name) {
+        true => State::SamePicture { sha256: digest::of_bytes(&bytes) },
+        false => State::Differs,
+    })
 }

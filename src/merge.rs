@@ -10,18 +10,34 @@ use crate::error::Error;
 use crate::manifest::{self, Failed, Image, Manifest, Part};
 use crate::output;
 use crate::shard::Shard;
+use crate::talk::count;
+
+/// What a merge has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    /// The manifest of the whole run.
+    pub manifest: Manifest,
+    /// Whether there was nothing left to merge: the folder held one whole run.
+    pub was_whole: bool,
+}
 
 /// Merges the parts in `folder`. Nothing is written unless all shards are there, of one
 /// run, without overlap, and every picture is the one that its shard wrote.
 ///
 /// A merge that was interrupted after its manifest was whole is finished; so is one after
-/// which single shards were run again.
+/// which single shards were run again. A run that is whole stays as it is.
 ///
 /// # Errors
 /// [`Error::Usage`] with what is missing or does not fit, [`Error::Io`].
-pub fn merge(folder: &Path) -> Result<Manifest, Error> {
+pub fn merge(folder: &Path) -> Result<Merged, Error> {
     let parts = manifest::parts(folder)?;
+    let merged = |manifest| Merged { manifest, was_whole: false };
     let Some((_, first)) = parts.first() else {
+        let whole = Manifest::read(folder)?.filter(|whole| !whole.interrupted);
+        if let Some(manifest) = whole.filter(|_| !output::is_unfinished(folder)) {
+            check_files(folder, &manifest)?;
+            return Ok(Merged { manifest, was_whole: true });
+        }
         return Err(Error::usage_hint(
             format!("{} holds no part of a sharded run", folder.display()),
             "actviz render --shard I/N -o DIR ... writes them",
@@ -32,15 +48,17 @@ pub fn merge(folder: &Path) -> Result<Manifest, Error> {
     {
         check_files(folder, &whole)?;
         remove(folder, &parts);
-        return Ok(whole);
+        return Ok(merged(whole));
     }
     let shards = shards(folder, &parts, first)?;
-    let merged = joined(folder, &shards)?;
-    check_files(folder, &merged)?;
-    let text = merged.to_json();
-    output::write_whole(&folder.join(manifest::FILE_NAME), text.as_bytes())?;
+    let whole = joined(folder, &shards)?;
+    check_files(folder, &whole)?;
+    let text = whole.to_json();
+    output::write_result(&folder.join(manifest::FILE_NAME), text.as_bytes())?;
     remove(folder, &parts);
-    Ok(merged)
+    // Of shards that were killed before they were run again.
+    let _ = output::remove_leftovers(folder, true);
+    Ok(merged(whole))
 }
 
 /// Whether a whole manifest was made of this part, among others.
@@ -104,8 +122,7 @@ fn shards<'a>(
         .map(|index| format!("{index}/{count}"))
         .collect();
     if !missing.is_empty() {
-        let what =
-            format!("{} of {count} shards are missing: {}", missing.len(), missing.join(", "));
+        let what = format!("missing of {count} shards: {}", missing.join(", "));
         return bad(what, "run them with --shard I/N; the others need not run again");
     }
     Ok(shards)
@@ -191,7 +208,8 @@ fn joined(folder: &Path, shards: &[(&Part, &Manifest)]) -> Result<Manifest, Erro
         }
     }
     if !images.keys().copied().eq(0..first.total) {
-        let what = format!("the shards have {} images, of {}", images.len(), first.total);
+        let (there, all) = (images.len(), count(first.total, "image"));
+        let what = format!("the shards have {there} of {all}");
         return Err(Error::usage_hint(what, "remove the parts and run the shards again"));
     }
     // A stable order by image; within one it is the shard's own.
@@ -222,11 +240,11 @@ fn check_files(folder: &Path, manifest: &Manifest) -> Result<(), Error> {
         None => Ok(()),
         Some(file) => Err(Error::usage_hint(
             format!(
-                "{} files in {} are missing or not as their shards wrote them, e.g. {file}",
-                bad.len(),
+                "{} in {}: missing, or not as it was written, e.g. {file}",
+                count(bad.len(), "file"),
                 folder.display()
             ),
-            "run the shards again: what is whole is kept",
+            "run the shards again, or the whole run: what is whole is kept",
         )),
     }
 }

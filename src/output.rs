@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
 use crate::shard::Shard;
+use crate::talk::count;
 
 use journal::{Access, Earlier, Journal};
 pub use journal::{Kept, Line, Waiting, file_is, is_whole};
-pub use whole::write_whole;
 pub(crate) use whole::{is_a_stream, read_file, unfinished};
+pub use whole::{write_result, write_whole};
 
 /// The journal of a run under way. It carries the run's configuration, so that the next
 /// run knows an interrupted one of its own kind from somebody else's files.
@@ -38,6 +39,8 @@ pub struct Folder {
     earlier: BTreeSet<String>,
     /// Whether anything was written that another run might want to know of.
     written: AtomicBool,
+    /// The folder and those above it, as far as this run made them, innermost first.
+    made: Vec<PathBuf>,
 }
 
 /// The name of the journal: shards of one run have one each.
@@ -73,10 +76,10 @@ impl Folder {
         {
             return Err(Error::usage_hint(
                 format!(
-                    "{} holds the pictures of another run (model {}, {} images{})",
+                    "{} holds the pictures of another run (model {}, {}{})",
                     path.display(),
                     other.model,
-                    other.images.len(),
+                    count(other.images.len(), "image"),
                     other.shard.as_ref().map(|s| format!(", shard {}", s.of)).unwrap_or_default()
                 ),
                 "--force replaces them; -o DIR writes elsewhere",
@@ -110,6 +113,8 @@ impl Folder {
     /// [`Error::Io`] if the folder cannot be written, [`Error::Usage`] if another run
     /// is writing into it.
     pub fn open(path: &Path, configuration: &Manifest) -> Result<(Folder, Kept), Error> {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
         let shard = configuration.shard.as_ref().map(|part| part.of);
         let file = path.join(journal_name(shard));
@@ -150,7 +155,7 @@ impl Folder {
         let path = path.to_owned();
         let earlier = files_of(&earlier, shard);
         let written = AtomicBool::new(false);
-        Ok((Folder { path, shard, journal, alone, earlier, written }, kept))
+        Ok((Folder { path, shard, journal, alone, earlier, written, made }, kept))
     }
 
     /// Notes what has become whole, for a run that goes on after an interruption.
@@ -264,12 +269,15 @@ fn files_of(earlier: &[Earlier], shard: Option<Shard>) -> BTreeSet<String> {
 }
 
 impl Drop for Folder {
-    /// A run that wrote nothing leaves nothing: neither its mark nor, if it is
-    /// empty, the folder.
+    /// A run that wrote nothing leaves nothing: neither its mark nor, if they are
+    /// empty, the folder and those that it made above it.
     fn drop(&mut self) {
         if self.alone && self.earlier.is_empty() && !self.written.load(Ordering::Relaxed) {
             self.remove_bookkeeping();
             let _ = fs::remove_dir(&self.path);
+            for folder in &self.made {
+                let _ = fs::remove_dir(folder);
+            }
         }
     }
 }
@@ -329,12 +337,29 @@ fn remove_unfinished(path: &Path, prefix: &str) -> Result<(), Error> {
     })
 }
 
-/// Removes what killed acceptances left half-written; nothing where a run may be under way.
-pub(crate) fn remove_leftovers(path: &Path) -> Result<(), Error> {
-    match bookkeeping(path)?.is_empty() {
-        true => remove_unfinished(path, UNFINISHED),
-        false => Ok(()),
+/// Removes what commands that were killed left half-written in a folder, and, if `below`, in
+/// those in it; nothing where a run may be under way, or that is being written.
+pub(crate) fn remove_leftovers(path: &Path, below: bool) -> Result<(), Error> {
+    if !bookkeeping(path)?.is_empty() {
+        return Ok(());
     }
+    let mut remove = |file: &Path| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(UNFINISHED) && whole::is_abandoned(file) {
+            let _ = fs::remove_file(file);
+        }
+    };
+    if below {
+        return walk(path, &mut remove);
+    }
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    entries.filter_map(Result::ok).for_each(|entry| remove(&entry.path()));
+    Ok(())
+}
+
+/// Whether a run into this folder has begun and not ended: it goes on, or was killed.
+pub(crate) fn is_unfinished(path: &Path) -> bool {
+    bookkeeping(path).is_ok_and(|names| !names.is_empty())
 }
 
 /// The files below a folder, relative, with `/`; without our own bookkeeping.
@@ -404,6 +429,19 @@ mod tests {
         folder.finish(&crate::manifest::tests::example(&["cat/1_1.png"])).expect("finish");
         assert_eq!(names_of(place.path()), ["cat/1_1.png", "manifest.json"]);
         assert!(!place.path().join(JOURNAL).exists());
+    }
+
+    #[test]
+    fn a_run_that_wrote_nothing_leaves_no_folder_that_it_made() {
+        let place = tempfile::tempdir().expect("a folder");
+        fs::create_dir(place.path().join("there")).expect("a folder");
+        for (out, left) in [("a/b/c", "a"), ("there/b/c", "there/b")] {
+            let (folder, _) = Folder::open(&place.path().join(out), &empty()).expect("open");
+            assert!(place.path().join(out).is_dir());
+            drop(folder);
+            assert!(!place.path().join(left).exists(), "{out}");
+        }
+        assert!(place.path().join("there").exists());
     }
 
     #[test]

@@ -25,8 +25,12 @@ mod names;
 mod passes;
 #[path = "compare/shown.rs"]
 mod shown;
+#[path = "compare/streams.rs"]
+mod streams;
 #[path = "compare/targets.rs"]
 mod targets;
+#[path = "compare/values.rs"]
+mod values;
 
 /// Two folders, golden and new, with the same four pictures of two folds.
 struct Place(tempfile::TempDir);
@@ -137,7 +141,7 @@ fn one_pixel_is_enough_and_is_told_with_its_place() {
     place.compares(
         &[],
         1,
-        &["DIFFERENT", "2_1.png", "1 of 320 pixels differ", "fold 2 begins to differ at layer 1"],
+        &["DIFFERENT", "2_1.png", "1 of 320 pixels differs", "fold 2 begins to differ at layer 1"],
     );
     place.compares(&["--hard-max", "0"], 1, &["a difference of 1 at (5, 7), limit 0"]);
 }
@@ -397,7 +401,7 @@ fn reports_are_written_for_machines_and_people() {
         .env("GITHUB_STEP_SUMMARY", place.path("summary.md"))
         .assert()
         .code(1)
-        .stdout(contains("::error title=actviz compare::1_1.png: it is missing in NEW"));
+        .stdout(contains("::error title=actviz compare::1_1.png (missing): it is missing in NEW"));
 
     let junit = fs::read_to_string(place.path("r/junit.xml")).unwrap();
     assert!(junit.contains("tests=\"4\"") && junit.contains("failures=\"2\""), "{junit}");

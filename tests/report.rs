@@ -10,6 +10,7 @@ use actviz::commands::insights::Subjects;
 use actviz::commands::{EXIT_PARTLY, insights, render, report};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::interrupt::Interrupt;
+use actviz::manifest::{Image, Manifest};
 use actviz::plan::Plan;
 use actviz::talk::{Talk, Verbosity};
 use clap::Parser;
@@ -179,7 +180,7 @@ fn every_picture_that_is_promised_is_looked_at() {
     assert!(page.contains("Missing in the folder: sheet.png."));
     assert!(page.contains("Damaged in the folder: 2_1.png, 1_1.overlay.png."));
     assert_eq!(page.matches("<img tabindex").count(), 3 * 3 - 1);
-    assert!(page.contains("2 are in the folder alone"));
+    assert!(page.contains("In the folder alone: 2 more pictures"));
 
     let mut other = whole.clone();
     other["pictures"][0]["image"] = 7.into();
@@ -409,4 +410,37 @@ fn reader_finds_their_way(place: &Place, reader: &str) {
         assert_eq!(title, Some("ALL WELL"), "{log}");
         assert!(!log.contains("CONSOLE"), "{log}");
     }
+}
+
+#[test]
+fn a_run_that_was_interrupted_says_so_first_and_is_no_success() {
+    let place = Place::new("cat.png");
+    assert_eq!(place.report_code().unwrap(), 0);
+    let manifest = place.path("out/manifest.json");
+    let mut found = Manifest::read(&place.path("out")).unwrap().unwrap();
+    let whole = found.pictures.len();
+    // Fold 1 of the first of two images is there.
+    found.pictures.retain(|picture| picture.fold == 1);
+    let there = found.pictures.len();
+    assert_eq!(whole, 3 * there);
+    found.images.push(Image { path: "dog.png".to_owned(), sha256: String::new() });
+    found.interrupted = true;
+    fs::write(&manifest, found.to_json()).unwrap();
+    assert_eq!(place.report_code().unwrap(), EXIT_PARTLY);
+    let page = place.report().unwrap();
+    let text =
+        format!("This run has not ended: {there} of {} pictures, of 1 of 2 images.", 6 * there);
+    assert!(page.find(&text).unwrap() < page.find("Activation layers").unwrap(), "{page}");
+    assert!(page.contains("Images: 1 of 2."));
+    // A run that was killed had no time to say so.
+    found.interrupted = false;
+    fs::write(&manifest, found.to_json()).unwrap();
+    assert_eq!(place.report_code().unwrap(), 0);
+    fs::write(place.path("out/.actviz-run"), "").unwrap();
+    assert_eq!(place.report_code().unwrap(), EXIT_PARTLY);
+    assert!(place.report().unwrap().contains("This run has not ended"));
+    fs::remove_file(&manifest).unwrap();
+    let error = place.report_code().unwrap_err();
+    let hint = error.downcast_ref::<actviz::Error>().unwrap().hint().unwrap();
+    assert!(hint.contains("was interrupted"), "{hint}");
 }

@@ -374,6 +374,30 @@ fn a_shard_can_be_run_again_before_and_after_the_merge() {
 }
 
 #[test]
+fn a_merge_of_what_is_merged_is_done() {
+    let place = Place::new();
+    for shard in ["1/2", "2/2"] {
+        done(&place.render(&plain(), "out", &format!("--shard {shard}")).0);
+    }
+    fs::write(place.path("out/.actviz-tmp-1-of-2-x1"), "half").expect("a file");
+    let first = place.merge("out");
+    assert_eq!(done(&first.0), EXIT_DONE);
+    let merged = place.tree("out");
+    assert!(!merged.keys().any(|name| name.contains("tmp")), "what was killed leaves nothing");
+    let second = place.merge("out");
+    assert_eq!(done(&second.0), EXIT_DONE);
+    assert_eq!((place.tree("out"), second.1), (merged, first.1));
+    // What is not whole is none of it.
+    let mut found = place.manifest("out");
+    fs::remove_file(place.path("out").join(&found.pictures[0].file)).expect("a file");
+    assert_eq!(problem(place.merge("out").0).1, 2);
+    found.interrupted = true;
+    fs::write(place.path("out/manifest.json"), found.to_json()).expect("a file");
+    let (text, code) = problem(place.merge("out").0);
+    assert!(text.contains("no part of a sharded run") && code == 2, "{text}");
+}
+
+#[test]
 fn an_interrupted_merge_is_finished_by_the_next_one() {
     let place = Place::new();
     for shard in ["1/2", "2/2"] {
@@ -413,12 +437,12 @@ fn shards_that_do_not_fit_are_not_merged() {
     shard("--shard 1/3");
     shard("--shard 3/3");
     let (text, code) = problem(place.merge("out").0);
-    assert!(text.contains("1 of 3 shards are missing: 2/3") && code == 2, "{text}");
+    assert!(text.contains("missing of 3 shards: 2/3") && code == 2, "{text}");
     shard("--shard 2/3");
     let picture = place.manifest_part("out", "2-of-3").pictures[0].file.clone();
     fs::write(place.path("out").join(&picture), b"half").expect("a file");
     let (text, _) = problem(place.merge("out").0);
-    assert!(text.contains("1 files") && text.contains(&picture), "{text}");
+    assert!(text.contains("1 file in") && text.contains(&picture), "{text}");
     shard("--shard 2/3");
     let other = place.path("out/manifest.1-of-3.json");
     let json = fs::read_to_string(&other).expect("a part");

@@ -1,6 +1,6 @@
 //! GOLDEN's manifest after an acceptance: true to the files that are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::{Consensus, Drawn, Fold, Image, Manifest};
 
@@ -79,6 +79,21 @@ fn if_all_is_of(mut new: Manifest, golden: &Manifest) -> Option<Manifest> {
         }
     }
     Some(new)
+}
+
+/// NEW's manifest with the hashes of GOLDEN's files, where these stay in their place.
+pub(super) fn with_hashes(mut theirs: Manifest, kept: &BTreeMap<String, String>) -> Manifest {
+    let pictures = theirs.pictures.iter_mut().map(|p| (&p.file, &mut p.sha256));
+    let sheets = theirs.sheets.iter_mut().map(|sheet| (&sheet.file, &mut sheet.sha256));
+    let drawn = theirs.consensus.iter_mut().flat_map(|both| [&mut both.mean, &mut both.std]);
+    let drawn = drawn.map(|drawn| (&drawn.file, &mut drawn.sha256));
+    for (file, sha256) in pictures.chain(sheets).chain(drawn) {
+        // Of one that no manifest gave a hash none is known.
+        if let Some(own) = kept.get(file).filter(|_| !sha256.is_empty()) {
+            own.clone_into(sha256);
+        }
+    }
+    theirs
 }
 
 /// Consensus pictures of which only one of the two is accepted.

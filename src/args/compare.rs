@@ -44,14 +44,15 @@ pub struct CompareArgs {
     /// In no window of N x N pixels may more than K pixels differ
     #[arg(long, value_name = "N:K")]
     pub window: Option<Window>,
-    /// Raw maps (.npy): |new - golden| may be at most ATOL + RTOL * |golden|
+    /// Raw maps (.npy) and the values in manifests (range, mean, standard deviation):
+    /// |new - golden| may be at most ATOL + RTOL * |golden|
     #[arg(long, value_parser = positive)]
     pub rtol: Option<f64>,
     /// See --rtol
     #[arg(long, value_parser = positive)]
     pub atol: Option<f64>,
-    /// Do not fail for pictures that are: missing, extra, unreadable, empty, or of
-    /// another size
+    /// Do not fail for pictures that are: missing, extra, unreadable, empty, of another
+    /// size, or (range) the same but for the values behind their colours
     #[arg(long, value_name = "WHAT,..", value_delimiter = ',', value_parser = one_of::<Allowed>())]
     pub allow: Vec<Allowed>,
     /// Print one JSON document instead of a table

@@ -9,7 +9,7 @@ use crate::compare::report::targets::{self, Targets};
 use crate::compare::report::{self, github, html, junit, table, triple};
 use crate::compare::{self, Question};
 use crate::error::Error;
-use crate::talk::Talk;
+use crate::talk::{Talk, count};
 
 /// Where GitHub wants a step's summary.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -34,7 +34,7 @@ pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Resu
     }
     if let Some(folder) = &args.diff_dir {
         let written = triple::write_all(&found, folder)?;
-        talk.verbose(format!("{written} comparisons in {}", folder.display()));
+        talk.verbose(format!("{} in {}", count(written, "comparison"), folder.display()));
     }
     if args.json {
         print_json(out, &found)?;
@@ -44,7 +44,8 @@ pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Resu
     if args.github {
         // GitHub reads both streams, and JSON alone is JSON.
         match args.json {
-            true => github::annotate(&found, &mut std::io::stderr())?,
+            // What stderr does not take changes nothing of the answer.
+            true => drop(github::annotate(&found, &mut std::io::stderr())),
             false => github::annotate(&found, out)?,
         }
         if let Some(file) = std::env::var_os(SUMMARY).filter(|file| !file.is_empty()) {

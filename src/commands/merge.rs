@@ -4,19 +4,22 @@ use std::io::Write;
 
 use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::MergeArgs;
-use crate::merge;
-use crate::talk::Talk;
+use crate::merge::{self, Merged};
+use crate::talk::{Talk, count};
 
 /// Merges the parts in a folder and says what is in it.
 ///
 /// # Errors
 /// Whatever keeps the shards from being one run.
 pub fn run(args: &MergeArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let manifest = merge::merge(&args.out)?;
+    let Merged { manifest, was_whole } = merge::merge(&args.out)?;
+    if was_whole {
+        talk.note("nothing to merge: the run is whole");
+    }
     talk.note(format!(
-        "{} pictures of {} images in {} (manifest.json says what each one shows)",
-        manifest.picture_count(),
-        manifest.images.len(),
+        "{} of {} in {} (manifest.json says what each one shows)",
+        count(manifest.picture_count(), "picture"),
+        count(manifest.images.len(), "image"),
         args.out.display()
     ));
     for failed in &manifest.failed {

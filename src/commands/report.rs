@@ -8,9 +8,10 @@ use crate::insights;
 use crate::manifest::{self, Manifest};
 use crate::output;
 use crate::report;
-use crate::talk::Talk;
+use crate::talk::{Talk, count};
 
-/// Reads the folder and writes the page; a page that lacks pictures is not a whole success.
+/// Reads the folder and writes the page; a page that lacks pictures, or is of
+/// a run that has not ended, is not a whole success.
 ///
 /// # Errors
 /// [`Error::Usage`] if the folder has no manifest, or the page would take the place of
@@ -19,27 +20,32 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     let folder = &args.folder;
     let hint = "render the folder again, or read it with the actviz that wrote it";
     let Some(manifest) = Manifest::read(folder).map_err(|error| hinted(error, hint))? else {
-        return Err(Error::usage_hint(
-            format!("{} has no {}", folder.display(), manifest::FILE_NAME),
-            "make one with actviz render --model ... -o DIR",
-        )
-        .into());
+        let hint = match output::is_unfinished(folder) {
+            true => "the run into it was interrupted: the same command, run again, goes on",
+            false => "make one with actviz render --model ... -o DIR",
+        };
+        let what = format!("{} has no {}", folder.display(), manifest::FILE_NAME);
+        return Err(Error::usage_hint(what, hint).into());
     };
     let file = args.out.clone().unwrap_or_else(|| folder.join(report::FILE_NAME));
     targets::check_page(folder, &file)?;
     let hint = "make the figures again with actviz insights --model ... -o DIR, or remove the file";
     let figures = insights::Document::read(folder).map_err(|error| hinted(error, hint))?;
     let page = report::page(folder, &manifest, figures.as_ref())?;
-    output::write_whole(&file, page.html.as_bytes())?;
+    output::write_result(&file, page.html.as_bytes())?;
+    if let Some(unfinished) = &page.unfinished {
+        talk.warn(unfinished);
+    }
     page.left_out.iter().for_each(|reason| talk.warn(reason));
     for (what, names) in [("missing", &page.missing), ("damaged", &page.damaged)] {
         if let Some(first) = names.first() {
-            let (count, folder) = (names.len(), folder.display());
-            talk.warn(format!("{count} pictures are {what} in {folder}, the first is {first}"));
+            let (all, folder) = (count(names.len(), "picture"), folder.display());
+            talk.warn(format!("{all} {what} in {folder}, the first is {first}"));
         }
     }
     talk.note(format!("{} ({} KB)", file.display(), page.html.len().div_ceil(1000)));
-    Ok(if page.missing.is_empty() && page.damaged.is_empty() { EXIT_DONE } else { EXIT_PARTLY })
+    let whole = page.missing.is_empty() && page.damaged.is_empty() && page.unfinished.is_none();
+    Ok(if whole { EXIT_DONE } else { EXIT_PARTLY })
 }
 
 /// What is damaged, with a way out.

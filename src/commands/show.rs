@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::{EXIT_DONE, print_json};
 use crate::args::ShowArgs;
 use crate::error::Error;
-use crate::output;
 use crate::picture::png;
 use crate::talk::line;
 
@@ -39,9 +38,8 @@ pub fn run(args: &ShowArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
 
 fn read(file: &Path) -> Result<Value, Error> {
     let bad = |problem: String| Error::Picture { path: file.to_owned(), problem };
-    let bytes = output::read_file(file).map_err(Error::io("read", file))?;
-    let text = png::about(&bytes)
-        .map_err(|error| bad(format!("not a PNG: {error}")))?
+    let text = png::about(&png::read(file).map_err(bad)?)
+        .map_err(bad)?
         .ok_or_else(|| bad("the picture was not made by actviz, or lost its text".to_owned()))?;
     serde_json::from_str(&text).map_err(|error| bad(format!("its text is damaged: {error}")))
 }

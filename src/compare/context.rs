@@ -6,13 +6,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::side::Side;
-use super::{Allowed, Compared, Outcome, Question, shown};
+use super::{Allowed, Question, shown};
 use crate::manifest::{Image, Manifest};
+use crate::talk::count;
 
 /// A difference between the runs, not between the pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Note {
-    /// What it is about: `manifest`, `layers`, `pictures`, `model`, `images`, `ranges`, `options`,
+    /// What it is about: `manifest`, `layers`, `pictures`, `files`, `model`, `images`, `options`,
     /// `device`, `threads`, `versions`.
     pub about: String,
     /// Both sides, in words.
@@ -23,15 +24,14 @@ pub struct Note {
 }
 
 /// Compares what both sides say of their runs.
-pub(super) fn notes(
-    golden: &Side,
-    new: &Side,
-    question: &Question,
-    pictures: &[Compared],
-) -> Vec<Note> {
+pub(super) fn notes(golden: &Side, new: &Side, question: &Question) -> Vec<Note> {
     let mut notes = Vec::new();
     let forgiven = question.allowed.contains(&Allowed::Missing);
     for (name, side) in [("GOLDEN", golden), ("NEW", new)] {
+        if side.is_folder && side.manifest.as_ref().is_some_and(|own| own.interrupted) {
+            let text = format!("{name} is of an interrupted run: pictures of it are missing");
+            notes.push(note("manifest", text, false));
+        }
         if let Some(problem) = &side.damage {
             notes.push(note("manifest", format!("{name}: {problem}"), true));
         }
@@ -44,7 +44,6 @@ pub(super) fn notes(
                 notes.extend(gone(ours, theirs));
             }
             notes.extend(untold(golden, new, forgiven));
-            notes.extend(ranges(golden, new, question, pictures));
         }
         // Two files may come from anywhere.
         _ if !golden.is_folder => {}
@@ -66,10 +65,29 @@ fn untold(golden: &Side, new: &Side, forgiven: bool) -> Option<Note> {
     let untold: BTreeSet<&String> = golden.names().filter(is_untold).collect();
     let first = untold.first()?;
     let text = format!(
-        "NEW's manifest says nothing of {} pictures that are there, the first is {first}",
-        untold.len()
+        "NEW's manifest says nothing of {}, the first is {first}",
+        match untold.len() {
+            1 => "1 picture that is there".to_owned(),
+            several => format!("{several} pictures that are there"),
+        }
     );
     Some(note("manifest", text, !forgiven))
+}
+
+/// Files that nobody looked at: that they are gone or other than before is not seen.
+pub(super) fn not_compared(files: &[String]) -> Option<Note> {
+    /// Names that are told.
+    const NAMED: usize = 5;
+    let named = files.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let rest = match files.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = format!(
+        "{} not compared, for only pictures (.png) and raw maps (.npy) are: {named}{rest}",
+        count(files.len(), "file")
+    );
+    (!files.is_empty()).then(|| note("files", text, false))
 }
 
 /// Folds and images that were there.
@@ -88,32 +106,12 @@ fn gone(golden: &Manifest, new: &Manifest) -> Vec<Note> {
     let gone: Vec<&Image> = golden.images.iter().filter(is_gone).collect();
     if let Some(first) = gone.first() {
         let (gone, all) = (gone.len(), golden.images.len());
-        let text = format!("{gone} of {all} images are not in NEW, the first is {}", first.path);
+        let verb = if gone == 1 { "is" } else { "are" };
+        let (all, first) = (count(all, "image"), &first.path);
+        let text = format!("{gone} of {all} {verb} not in NEW, the first is {first}");
         notes.push(note("images", text, false));
     }
     notes
-}
-
-/// Equal pixels of another range are other values in the same colours.
-fn ranges(golden: &Side, new: &Side, question: &Question, pictures: &[Compared]) -> Option<Note> {
-    let limits = question.limits.over(question.profile.limits(None));
-    let (rtol, atol) = (limits.rtol.unwrap_or(0.0), limits.atol.unwrap_or(0.0));
-    let is_near = |was: f32, is: f32| {
-        let (was, is) = (f64::from(was), f64::from(is));
-        was == is || (was.is_nan() && is.is_nan()) || (is - was).abs() <= atol + rtol * was.abs()
-    };
-    let same = pictures.iter().filter(|picture| picture.outcome == Outcome::Same);
-    let both = same.filter_map(|p| Some((p, golden.range(&p.file)?, new.range(&p.file)?)));
-    let others: Vec<_> =
-        both.filter(|(_, was, is)| !(is_near(was[0], is[0]) && is_near(was[1], is[1]))).collect();
-    let (picture, [low, high], [new_low, new_high]) = others.first()?;
-    let text = format!(
-        "{} pictures have the same pixels for other values, the first is {}: {low} to {high} -> \
-         {new_low} to {new_high}",
-        others.len(),
-        picture.file
-    );
-    Some(note("ranges", text, false))
 }
 
 pub(super) fn note(about: &str, text: String, fails: bool) -> Note {
@@ -150,10 +148,14 @@ fn between(golden: &Manifest, new: &Manifest) -> Vec<Note> {
     notes.extend(shown::notes(golden, new));
     let (drawn, now) = (positions(golden), positions(new));
     if drawn != now {
-        notes.push(note("layers", format!("{drawn} layers were drawn, now {now}"), false));
+        notes.push(note(
+            "layers",
+            format!("{} drawn before, now {now}", count(drawn, "layer")),
+            false,
+        ));
     }
     if !new.failed.is_empty() && golden.failed.is_empty() {
-        let what = format!("in NEW, {} things could not be drawn", new.failed.len());
+        let what = format!("in NEW, {} made it incomplete", count(new.failed.len(), "failure"));
         notes.push(note("manifest", format!("{what}: {}", new.failed[0].problem), false));
     }
     notes

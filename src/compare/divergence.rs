@@ -37,20 +37,40 @@ pub struct Step {
     pub raw: Option<f64>,
 }
 
-/// The folds that differ, in order.
-pub(super) fn find(pictures: &[Compared]) -> Vec<Divergence> {
+/// The folds that differ, in order. Where each picture has a scale of its own
+/// (`is_own_scale`), low and high tell of its map; else another picture may have moved them.
+pub(super) fn find(pictures: &[Compared], is_own_scale: bool) -> Vec<Divergence> {
     let mut folds: BTreeMap<usize, BTreeMap<usize, Vec<&Compared>>> = BTreeMap::new();
     for picture in pictures {
         if let (Some(fold), Some(b)) = (picture.fold, picture.b) {
             folds.entry(fold).or_default().entry(b).or_default().push(picture);
         }
     }
-    folds.into_iter().filter_map(|(fold, layers)| of_fold(fold, &layers)).collect()
+    folds.into_iter().filter_map(|(fold, layers)| of_fold(fold, &layers, is_own_scale)).collect()
 }
 
-fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Divergence> {
+/// Whether a picture's map is another. Values count as pixels do; but pixels that only have
+/// another range than before, which pictures of other maps share, are of the same map.
+fn is_of_another_map(picture: &Compared, is_own_scale: bool) -> bool {
+    use Outcome::{Different, Range, Size};
+    let is_only_scaled = !is_own_scale
+        && picture.raw.is_none()
+        && !picture.values.is_empty()
+        && picture.values.iter().all(|change| change.what.is_of_scale());
+    match picture.outcome {
+        Different | Range => !is_only_scaled,
+        Size => true,
+        _ => false,
+    }
+}
+
+fn of_fold(
+    fold: usize,
+    layers: &BTreeMap<usize, Vec<&Compared>>,
+    is_own_scale: bool,
+) -> Option<Divergence> {
     let differs = |pictures: &[&Compared]| {
-        pictures.iter().any(|picture| matches!(picture.outcome, Outcome::Different | Outcome::Size))
+        pictures.iter().any(|picture| is_of_another_map(picture, is_own_scale))
     };
     let (&first, pictures) = layers.iter().find(|(_, pictures)| differs(pictures))?;
     let layer = pictures.iter().find_map(|picture| picture.layer.clone());
@@ -58,7 +78,7 @@ fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Dive
         pictures.iter().filter_map(|picture| value(picture)).reduce(f64::max)
     };
     let rmse = |picture: &Compared| match picture.outcome {
-        Outcome::Same => Some(0.0),
+        Outcome::Same | Outcome::Range if picture.measured.is_none() => Some(0.0),
         _ => picture.measured.as_ref().map(|measured| measured.rmse),
     };
     // Other shapes, and NaN on one side alone, have no size.
@@ -66,8 +86,8 @@ fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Dive
         picture.raw.as_ref().map(|raw| raw.relative).filter(|relative| *relative > 0.0)
     };
     let was_compared = |picture: &&Compared| {
-        use Outcome::{Different, Same, Size, Within};
-        matches!(picture.outcome, Same | Within | Different | Size)
+        use Outcome::{Different, Range, Same, Size, Within};
+        matches!(picture.outcome, Same | Within | Different | Size | Range)
     };
     let earlier = layers.range(..first).filter(|(_, all)| !all.iter().all(was_compared));
     let growth = layers
@@ -85,6 +105,7 @@ fn of_fold(fold: usize, layers: &BTreeMap<usize, Vec<&Compared>>) -> Option<Dive
 mod tests {
     use super::*;
     use crate::compare::measure::{Densest, Measured};
+    use crate::compare::values::{Value, ValueChange};
 
     fn picture(fold: usize, b: usize, rmse: f64) -> Compared {
         let densest = Densest { differing: 1, at: [0, 0], side: 16 };
@@ -100,6 +121,7 @@ mod tests {
             layer: Some(format!("relu{b}")),
             measured: (rmse > 0.0).then_some(measured),
             raw: None,
+            values: vec![],
         }
     }
 
@@ -109,13 +131,49 @@ mod tests {
             [(1, 1, 0.0), (1, 2, 0.0), (2, 1, 0.0), (2, 2, 0.5), (2, 3, 4.0)]
                 .map(|(fold, b, rmse)| picture(fold, b, rmse))
                 .into();
-        let found = find(&pictures);
+        let found = find(&pictures, true);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].fold, found[0].first), (2, 2));
         assert_eq!(found[0].layer.as_deref(), Some("relu2"));
         let growth: Vec<_> = found[0].growth.iter().map(|step| (step.b, step.rmse)).collect();
         assert_eq!(growth, [(2, Some(0.5)), (3, Some(4.0))]);
         assert!(found[0].unknown.is_empty());
+    }
+
+    fn changed(mut picture: Compared, fields: &[Value]) -> Compared {
+        let change = |&what| ValueChange { what, golden: 1.0, new: 1.05 };
+        picture.values = fields.iter().map(change).collect();
+        if picture.outcome == Outcome::Same {
+            picture.outcome = Outcome::Range;
+        }
+        picture
+    }
+
+    #[test]
+    fn values_tell_where_a_fold_begins_to_differ_though_pixels_are_the_same() {
+        use Value::{High, Mean, Std};
+        let pictures = [
+            picture(1, 1, 0.0),
+            changed(picture(1, 2, 0.0), &[High, Mean, Std]),
+            picture(1, 3, 2.0),
+        ];
+        let found = find(&pictures, true);
+        assert_eq!(found[0].first, 2);
+        let growth: Vec<_> = found[0].growth.iter().map(|step| step.rmse).collect();
+        assert_eq!(growth, [Some(0.0), Some(2.0)]);
+    }
+
+    #[test]
+    fn another_fold_s_values_in_a_scale_of_all_are_no_divergence_of_this_one() {
+        use Value::{High, Mean};
+        let shared = [
+            changed(picture(1, 1, 3.0), &[High]),
+            changed(picture(2, 1, 3.0), &[High, Mean]),
+            picture(1, 2, 0.0),
+        ];
+        let folds = |own| find(&shared, own).iter().map(|found| found.fold).collect::<Vec<_>>();
+        assert_eq!(folds(false), [2]);
+        assert_eq!(folds(true), [1, 2]);
     }
 
     #[test]
@@ -127,7 +185,7 @@ mod tests {
         {
             pictures[place].outcome = outcome;
         }
-        let found = find(&pictures);
+        let found = find(&pictures, true);
         assert_eq!((found[0].first, &found[0].unknown[..]), (6, &[1, 3, 4, 5][..]));
     }
 }

@@ -8,6 +8,7 @@ use strum::{Display, EnumString, IntoEnumIterator, VariantNames};
 
 use super::measure::Measured;
 use crate::colormap::Colormap;
+use crate::talk::count;
 
 /// Where limits come from that are not set by themselves.
 #[derive(
@@ -134,8 +135,14 @@ impl Limits {
         Limits { hard_max: self.hard_max.min(other.hard_max), ..self }
     }
 
+    /// Whether something is said of pixels and nothing of values.
+    pub(super) fn is_of_pixels_alone(&self) -> bool {
+        let of_values = Limits { rtol: self.rtol, atol: self.atol, ..Limits::default() };
+        *self != of_values && of_values == Limits::default()
+    }
+
     /// The share of pixels that may differ, if that is limited.
-    fn share(&self) -> Option<f64> {
+    pub(super) fn share(&self) -> Option<f64> {
         let others = self.hard_max.is_some() || self.rmse.is_some() || self.window.is_some();
         match self.max_diff_ratio {
             None if self.max_abs.is_some() || !others => Some(0.0),
@@ -149,11 +156,16 @@ impl Limits {
         if let Some(share) = self.share()
             && found.ratio > share
         {
-            let by = self.max_abs.map_or(String::new(), |most| format!(" by more than {most}"));
+            let verb = if found.differing == 1 { "differs" } else { "differ" };
+            let by = match self.max_abs {
+                Some(most) => format!("{verb} by more than {most}"),
+                None => verb.to_owned(),
+            };
             let (ratio, share) = percents(found.ratio, share);
             broken.push(format!(
-                "{} of {} pixels differ{by} ({ratio}, limit {share})",
-                found.differing, found.pixels
+                "{} of {} {by} ({ratio}, limit {share})",
+                found.differing,
+                count(found.pixels, "pixel")
             ));
         }
         if let Some(most) = self.hard_max
@@ -172,8 +184,8 @@ impl Limits {
         {
             let [x, y] = found.densest.at;
             broken.push(format!(
-                "{} pixels differ in the {side} x {side} at ({x}, {y}), limit {most}",
-                found.densest.differing
+                "{} differing in the {side} x {side} at ({x}, {y}), limit {most}",
+                count(found.densest.differing, "pixel")
             ));
         }
         broken

@@ -11,9 +11,11 @@ mod raw;
 pub mod report;
 mod shown;
 mod side;
+mod values;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -27,12 +29,17 @@ pub use measure::{Densest, Measured};
 pub use raw::RawMeasured;
 pub use side::Side;
 pub(crate) use side::{is_picture, is_raw};
+pub use values::{Value, ValueChange};
 
 use crate::error::Error;
-use crate::output;
+use crate::picture::png;
+use crate::talk::count;
 
 /// The version of the JSON document's shape.
 pub const SCHEMA: u32 = 1;
+
+/// Pixels from which on pictures are not decoded beside others.
+const LARGE_PICTURE: u64 = 1 << 24;
 
 /// What became of one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, Serialize, JsonSchema)]
@@ -55,6 +62,9 @@ pub enum Outcome {
     Empty,
     /// Width or height differ.
     Size,
+    /// No pixel differs beyond a limit, and the values behind them do: by the manifests, the
+    /// colours mean other values.
+    Range,
 }
 
 /// What `--allow` can forgive.
@@ -74,6 +84,8 @@ pub enum Allowed {
     Empty,
     /// [`Outcome::Size`]
     Size,
+    /// [`Outcome::Range`]
+    Range,
 }
 
 /// One picture, compared.
@@ -102,6 +114,21 @@ pub struct Compared {
     /// What was measured of its raw map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawMeasured>,
+    /// The values beyond the tolerances, of those that both manifests tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValueChange>,
+}
+
+impl Compared {
+    /// Takes over what became of something that belongs to the picture: if it is worse than
+    /// what is known, or the first that is wrong.
+    fn also(&mut self, outcome: Outcome, allowed: &[Allowed]) {
+        let is_measured = matches!(self.outcome, Outcome::Same | Outcome::Within);
+        let is_worse = outcome.fails(allowed) && !self.outcome.fails(allowed);
+        if is_worse || (is_measured && outcome != Outcome::Same) {
+            self.outcome = outcome;
+        }
+    }
 }
 
 /// The whole answer.
@@ -123,6 +150,9 @@ pub struct Report {
     pub divergence: Vec<Divergence>,
     /// Every picture of either side, and raw maps that belong to none, by name.
     pub pictures: Vec<Compared>,
+    /// Files of either folder that are of no kind that is compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<String>,
     /// Where both sides' files are, for the reports.
     #[serde(skip)]
     pub sides: Option<(Side, Side)>,
@@ -169,26 +199,31 @@ pub struct Question {
 pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report, Error> {
     let (left, right) = side::read_both(golden, new)?;
     let names = names(&left, &right);
+    let not_compared: BTreeSet<&String> = left.others.union(&right.others).collect();
     if !names.iter().any(|name| left.has(name) && right.has(name)) {
+        let others = not_compared.first().map_or(String::new(), |first| {
+            format!(", but {} of other kinds, e.g. {first}", count(not_compared.len(), "file"))
+        });
         return Err(Error::usage_hint(
-            format!("{} and {} have no picture in common", golden.display(), new.display()),
-            "pictures are paired by their names; give the two folders that `actviz render` \
-             wrote into",
+            format!("{} and {} have no picture in common{others}", golden.display(), new.display()),
+            "pictures (.png) and raw maps (.npy) are paired by their names; give the two folders \
+             that `actviz render` wrote into",
         ));
     }
+    let not_compared: Vec<String> = not_compared.into_iter().cloned().collect();
     let (pictures, were_read): (Vec<Compared>, Vec<bool>) =
         names.into_par_iter().map(|name| one(name, &left, &right, question)).unzip();
     if !pictures.iter().any(|picture| picture.fails) && !were_read.contains(&true) {
         return Err(Error::usage_hint(
             format!(
-                "nothing could be compared: of {} pictures none could be read on both sides at \
-                 one size",
-                pictures.len()
+                "nothing could be compared: of {} none could be read on both sides at one size",
+                count(pictures.len(), "picture")
             ),
             "--allow says what does not fail; it cannot make a pass of nothing",
         ));
     }
-    let notes = context::notes(&left, &right, question, &pictures);
+    let mut notes = context::notes(&left, &right, question);
+    notes.extend(context::not_compared(&not_compared));
     let same = !pictures.iter().any(|p| p.fails) && !notes.iter().any(|note| note.fails);
     Ok(Report {
         schema: SCHEMA,
@@ -197,10 +232,18 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
         profile: question.profile,
         same,
         notes,
-        divergence: divergence::find(&pictures),
+        divergence: divergence::find(&pictures, is_own_scale(&left, &right)),
         pictures,
+        not_compared,
         sides: Some((left, right)),
     })
+}
+
+/// Whether both sides' pictures have a scale of their own each, so that low and high tell of
+/// no other picture.
+fn is_own_scale(golden: &Side, new: &Side) -> bool {
+    let is_own = |side: &Side| side.manifest.as_ref().is_some_and(|m| m.options.scale == "map");
+    is_own(golden) && is_own(new)
 }
 
 /// The pictures of both sides, and the raw maps that are compared with none of them.
@@ -221,6 +264,30 @@ fn names<'a>(left: &'a Side, right: &'a Side) -> BTreeSet<&'a String> {
     names
 }
 
+/// Which pictures of two folders are the same by every pixel and by all that is said of them.
+pub(crate) struct Sameness {
+    golden: Side,
+    new: Side,
+    /// Those that show something else.
+    others: HashSet<String>,
+}
+
+impl Sameness {
+    /// # Errors
+    /// [`Error::Io`] if a folder cannot be read.
+    pub(crate) fn of(golden: &Path, new: &Path) -> Result<Sameness, Error> {
+        let (golden, new) = (Side::folder(golden)?, Side::folder(new)?);
+        let manifests = golden.manifest.as_ref().zip(new.manifest.as_ref());
+        let others = manifests.map(|(golden, new)| shown::others(golden, new)).unwrap_or_default();
+        Ok(Sameness { golden, new, others })
+    }
+
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let (compared, _) = one(name, &self.golden, &self.new, &Question::default());
+        compared.outcome == Outcome::Same && !self.others.contains(name)
+    }
+}
+
 /// Compares one picture; also says whether both sides of it could be read.
 fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared, bool) {
     let entry = right.entry(name).or(left.entry(name));
@@ -235,6 +302,7 @@ fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared,
         layer: entry.map(|e| e.layer.clone()),
         measured: None,
         raw: None,
+        values: Vec::new(),
     };
     let profile = |side: &Side| question.profile.limits(side.colormap(name));
     let limits = question.limits.over(profile(left).stricter(profile(right)));
@@ -258,6 +326,7 @@ fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared,
     }
     if left.has(name) && right.has(name) {
         add_raw(&mut compared, left, right, &limits, &question.allowed);
+        add_values(&mut compared, left, right, &limits, &question.allowed);
     }
     compared.fails = compared.outcome.fails(&question.allowed);
     (compared, were_read)
@@ -303,10 +372,21 @@ fn add_raw(
             }
         }
     };
-    let is_measured = matches!(compared.outcome, Outcome::Same | Outcome::Within);
-    let is_worse = outcome.fails(allowed) && !compared.outcome.fails(allowed);
-    if is_worse || (is_measured && outcome != Outcome::Same) {
-        compared.outcome = outcome;
+    compared.also(outcome, allowed);
+}
+
+/// Compares what the manifests say of a picture's values.
+fn add_values(
+    compared: &mut Compared,
+    left: &Side,
+    right: &Side,
+    limits: &Limits,
+    allowed: &[Allowed],
+) {
+    compared.values = values::changes(&compared.file, left, right, limits);
+    if !compared.values.is_empty() {
+        compared.reasons.push(values::in_words(&compared.values));
+        compared.also(Outcome::Range, allowed);
     }
 }
 
@@ -320,6 +400,7 @@ impl Outcome {
             Outcome::Unreadable => Allowed::Unreadable,
             Outcome::Empty => Allowed::Empty,
             Outcome::Size => Allowed::Size,
+            Outcome::Range => Allowed::Range,
         };
         !allowed.contains(&forgiven)
     }
@@ -344,6 +425,10 @@ fn pixels(
     }
     let golden = read("GOLDEN", left, name)?;
     let new = read("NEW", right, name)?;
+    // Of pictures that need much memory there is one pair at a time.
+    static LARGE: Mutex<()> = Mutex::new(());
+    let is_large = [&golden, &new].iter().any(|bytes| png::pixels(bytes) > LARGE_PICTURE);
+    let _alone = is_large.then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
     if golden == new && measure::is_whole_png(&golden) {
         return Ok(None);
     }
@@ -360,19 +445,15 @@ pub(crate) fn check_file(path: &Path) -> Result<(), String> {
     if is_raw(&path.to_string_lossy()) {
         return raw::read(path).map(drop);
     }
-    let bytes = output::read_file(path).map_err(|error| error.to_string())?;
+    let bytes = png::read(path)?;
     match bytes.is_empty() {
         true => Err("it is empty".to_owned()),
-        false => picture(&bytes).map(drop).map_err(|error| format!("no readable PNG: {error}")),
+        false => png::decode(&bytes).map(drop).map_err(|error| format!("no readable PNG: {error}")),
     }
 }
 
-fn picture(bytes: &[u8]) -> image::ImageResult<image::DynamicImage> {
-    image::load_from_memory_with_format(bytes, image::ImageFormat::Png)
-}
-
 fn read(side: &str, from: &Side, name: &str) -> Result<Vec<u8>, (Outcome, String)> {
-    match output::read_file(&from.path(name)) {
+    match png::read(&from.path(name)) {
         Ok(bytes) if bytes.is_empty() => {
             Err((Outcome::Empty, format!("the file in {side} is empty")))
         }
@@ -384,7 +465,7 @@ fn read(side: &str, from: &Side, name: &str) -> Result<Vec<u8>, (Outcome, String
 }
 
 fn decode(side: &str, bytes: &[u8]) -> Result<image::DynamicImage, (Outcome, String)> {
-    picture(bytes).map_err(|error| {
+    png::decode(bytes).map_err(|error| {
         (Outcome::Unreadable, format!("the file in {side} is no readable PNG: {error}"))
     })
 }

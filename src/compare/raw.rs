@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::limits::Limits;
 use crate::output;
+use crate::talk::count;
 
 /// 2^53: integers from here on are not all different as f64.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -196,17 +197,18 @@ fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasu
     let share = if scale > 0.0 { found.largest / scale } else { found.largest };
     // JSON has no infinity.
     found.relative = share.min(f64::MAX);
-    let (beyond, values) = (found.beyond, found.values);
+    let (beyond, all) = (found.beyond, count(found.values, "raw value"));
+    let verb = if beyond == 1 { "is" } else { "are" };
     found.reason = match found.largest {
         _ if beyond == 0 => None,
         // Nothing that could be subtracted is another.
         0.0 => Some(format!(
-            "{beyond} of {values} raw values are NaN or infinite on one side, and other on the other"
+            "{beyond} of {all} {verb} NaN or infinite on one side, and other on the other"
         )),
         largest => {
             let more = if largest == f64::MAX { " or more" } else { "" };
             Some(format!(
-                "{beyond} of {values} raw values are beyond rtol {rtol}, atol {atol}; the largest \
+                "{beyond} of {all} {verb} beyond rtol {rtol}, atol {atol}; the largest \
                  difference is {largest:.3e}{more}"
             ))
         }

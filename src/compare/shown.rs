@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::context::{Note, note};
 use crate::manifest::{Consensus, Image, Manifest, Picture, Sheet};
+use crate::talk;
 
 /// What a picture is: of one map, of all folds, or a sheet.
 const KIND: &str = "kind";
@@ -87,20 +88,50 @@ enum What<'a> {
 /// What pictures of the same name do not show any more. A thousand pictures make one note,
 /// or one for each layer that has become another.
 pub(super) fn notes(golden: &Manifest, new: &Manifest) -> Vec<Note> {
-    let theirs: HashMap<&str, Entry> = Entry::all(new).collect();
     let mut groups: BTreeMap<What, Group> = BTreeMap::new();
+    each_difference(golden, new, |Difference { file, what, was, is, fold }| {
+        let group = groups.entry(what).or_insert_with(|| Group {
+            count: 0,
+            first: file,
+            was,
+            is,
+            folds: BTreeSet::new(),
+        });
+        group.count += 1;
+        group.folds.extend(fold);
+    });
+    groups.into_iter().map(|(what, group)| note_of(&what, &group)).collect()
+}
+
+/// The pictures of the same name that show something else.
+pub(super) fn others(golden: &Manifest, new: &Manifest) -> HashSet<String> {
+    let mut others = HashSet::new();
+    each_difference(golden, new, |difference| {
+        others.insert(difference.file.to_owned());
+    });
+    others
+}
+
+/// Something that a picture showed, and what it shows now.
+struct Difference<'a> {
+    file: &'a str,
+    what: What<'a>,
+    was: String,
+    is: String,
+    /// Of the name of a layer, the fold in which it is another.
+    fold: Option<usize>,
+}
+
+fn each_difference<'a>(
+    golden: &'a Manifest,
+    new: &'a Manifest,
+    mut tell: impl FnMut(Difference<'a>),
+) {
+    let theirs: HashMap<&str, Entry> = Entry::all(new).collect();
     for (file, was) in Entry::all(golden) {
         let Some(is) = theirs.get(file).copied() else { continue };
         let mut differs = |what, was: &str, is: &str, fold| {
-            let group = groups.entry(what).or_insert_with(|| Group {
-                count: 0,
-                first: file,
-                was: was.to_owned(),
-                is: is.to_owned(),
-                folds: BTreeSet::new(),
-            });
-            group.count += 1;
-            group.folds.extend(fold);
+            tell(Difference { file, what, was: was.to_owned(), is: is.to_owned(), fold });
         };
         if let (Some((fold, b, was)), Some((_, _, is))) = (was.layer(), is.layer())
             && was != is
@@ -121,7 +152,6 @@ pub(super) fn notes(golden: &Manifest, new: &Manifest) -> Vec<Note> {
             }
         }
     }
-    groups.into_iter().map(|(what, group)| note_of(&what, &group)).collect()
 }
 
 /// An image is the same at another path, and so is one whose file was changed: that is told
@@ -147,13 +177,18 @@ fn note_of(what: &What, group: &Group) -> Note {
                 _ => format!(" in fold {}", folds.join(", ")),
             };
             let text = format!(
-                "layer {b} was {was}, is {is}{folds}: {count} pictures, the first is {first}"
+                "layer {b} was {was}, is {is}{folds}: {}, the first is {first}",
+                talk::count(*count, "picture")
             );
             note("layers", text, true)
         }
         What::Trait(what) => {
             let text = format!(
-                "{count} pictures show another {what}, the first is {first}: {was} -> {is}"
+                "{} another {what}, the first is {first}: {was} -> {is}",
+                match count {
+                    1 => "1 picture shows".to_owned(),
+                    several => format!("{several} pictures show"),
+                }
             );
             note("pictures", text, true)
         }
@@ -166,10 +201,11 @@ pub(super) fn told_twice(name: &str, manifest: &Manifest) -> Option<Note> {
     let twice: Vec<&str> =
         Entry::all(manifest).map(|(file, _)| file).filter(|file| !seen.insert(*file)).collect();
     let first = twice.first()?;
-    let (count, text) = (twice.len(), "entries for files that it has described before");
-    Some(note(
-        "manifest",
-        format!("{name}'s manifest has {count} {text}, the first is {first}"),
-        true,
-    ))
+    let what = match twice.len() {
+        1 => "1 entry for a file that it has described before:".to_owned(),
+        several => {
+            format!("{several} entries for files that it has described before, the first is")
+        }
+    };
+    Some(note("manifest", format!("{name}'s manifest has {what} {first}"), true))
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::colormap::Colormap;
 use crate::error::Error;
+use crate::insights;
 use crate::manifest::{Drawn, Manifest, Picture};
 use crate::output;
+use crate::report;
 
 /// How the names of pictures end.
 const PICTURE: &str = ".png";
@@ -26,6 +28,14 @@ pub(crate) fn is_raw(name: &str) -> bool {
 fn without_ending<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
     let (stem, end) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
     end.eq_ignore_ascii_case(ending).then_some(stem)
+}
+
+/// Whether a file of this name tells of pictures or is none of anybody's business: manifests,
+/// figures, pages, and what is hidden.
+fn is_about_a_run(name: &str) -> bool {
+    let is_manifest = name.starts_with("manifest.") && name.ends_with(".json");
+    let is_hidden = name.split('/').any(|part| part.starts_with('.'));
+    is_manifest || is_hidden || [insights::FILE_NAME, report::FILE_NAME].contains(&name)
 }
 
 /// The names that the pictures of one side have in a report.
@@ -57,6 +67,8 @@ pub struct Side {
     drawn: HashMap<String, Drawn>,
     /// Every picture and raw map that the manifest promises, sheets and the like included.
     promised: BTreeSet<String>,
+    /// The other files of a folder, without actviz' own and hidden ones.
+    pub(super) others: BTreeSet<String>,
     /// Whether it is a folder: of two files nothing is asked but what they hold.
     pub is_folder: bool,
     /// Why the manifest that is there cannot be used.
@@ -145,7 +157,7 @@ impl Side {
         side
     }
 
-    fn folder(path: &Path) -> Result<Side, Error> {
+    pub(super) fn folder(path: &Path) -> Result<Side, Error> {
         let (manifest, damage) = match Manifest::read(path) {
             Ok(manifest) => (manifest, None),
             Err(error) => (None, Some(error.to_string())),
@@ -157,15 +169,19 @@ impl Side {
         let promised = manifest.iter().flat_map(Manifest::files);
         let promised = promised.filter(|name| is_picture(name) || is_raw(name)).collect();
         let (mut files, mut raw) = (BTreeMap::new(), BTreeMap::new());
+        let mut others = BTreeSet::new();
         for name in output::files_below(path)? {
             let file = path.join(&name);
             if is_picture(&name) {
                 files.insert(name, file);
             } else if is_raw(&name) {
                 raw.insert(name, file);
+            } else if !is_about_a_run(&name) {
+                others.insert(name);
             }
         }
-        Ok(Side { files, raw, manifest, places, drawn, promised, is_folder: true, damage })
+        let is_folder = true;
+        Ok(Side { files, raw, manifest, places, drawn, promised, others, is_folder, damage })
     }
 
     /// The pictures' names, those included that only the manifest knows: what is

@@ -27,9 +27,29 @@ pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(fail)?;
     let mut file = unfinished(parent, UNFINISHED).map_err(fail)?;
+    // Who cleans up leaves it alone. Where nothing can be locked, it is not cleaned up.
+    let _ = file.as_file().try_lock();
     file.as_file_mut().write_all(bytes).map_err(fail)?;
     file.persist(target).map_err(|error| fail(error.error))?;
     Ok(())
+}
+
+/// [`write_whole`] for a command's one result: what the same command left half-written beside
+/// it when it was killed goes.
+///
+/// # Errors
+/// Those of [`write_whole`].
+pub fn write_result(target: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // What cannot be removed stays, and hurts nobody.
+    let _ = super::remove_leftovers(parent.unwrap_or(Path::new(".")), false);
+    write_whole(target, bytes)
+}
+
+/// Whether a file that is not whole has no writer any more.
+pub(super) fn is_abandoned(file: &Path) -> bool {
+    let is_file = fs::symlink_metadata(file).is_ok_and(|found| found.is_file());
+    is_file && fs::File::open(file).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 /// What may work later keeps its exit code and its hint.

@@ -7,7 +7,7 @@ pub mod legend;
 pub mod overlay;
 pub mod png;
 pub mod sheet;
-mod text;
+pub(crate) mod text;
 
 use std::str::FromStr;
 

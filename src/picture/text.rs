@@ -74,7 +74,7 @@ pub(super) fn fitting(text: &str, size: f32, room: usize) -> String {
 }
 
 /// The ends of a range, with as many digits as tell them apart.
-pub(super) fn numbers(low: f32, high: f32) -> (String, String) {
+pub(crate) fn numbers(low: f32, high: f32) -> (String, String) {
     // f32 has nine digits at most.
     let written = |digits| (number(low, digits), number(high, digits));
     (3..9).map(written).find(|(low, high)| low != high).unwrap_or_else(|| written(9))

@@ -5,6 +5,7 @@ mod figures;
 mod pictures;
 mod plots;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -15,6 +16,8 @@ use crate::accept;
 use crate::error::Error;
 use crate::insights::{Document, FILE_NAME as FIGURES, ModelInsights};
 use crate::manifest::{self, Manifest};
+use crate::output;
+use crate::talk::count;
 
 /// The page's name in the folder.
 pub const FILE_NAME: &str = "report.html";
@@ -34,6 +37,8 @@ pub struct Page {
     pub missing: Vec<String>,
     /// Pictures that the manifest names and nobody can read.
     pub damaged: Vec<String>,
+    /// What is there of a run that has not ended, in words; none of one that has.
+    pub unfinished: Option<String>,
     /// Figures that are there and not of these pictures' networks, and why.
     pub left_out: Vec<String>,
 }
@@ -54,6 +59,9 @@ pub fn page(
     let models = document.map(|document| document.models.as_slice()).unwrap_or_default();
     let left_out: Vec<String> =
         models.iter().filter_map(|model| is_of_others(model, manifest)).collect();
+    let progress = Progress::of(manifest);
+    let has_begun_again = output::is_unfinished(folder);
+    let unfinished = (manifest.interrupted || has_begun_again).then(|| progress.in_words(manifest));
     let own = || models.iter().filter(|model| is_of_others(model, manifest).is_none());
     let page = html! {
         (DOCTYPE)
@@ -69,7 +77,8 @@ pub fn page(
             }
             body {
                 h1 { (manifest.model) }
-                p { (summary(manifest)) }
+                @if let Some(unfinished) = &unfinished { p.bad { b { (unfinished) } } }
+                p { (summary(manifest, &progress)) }
                 nav {
                     a href="#pictures" { "Pictures" }
                     a href="#figures" { "Figures" }
@@ -98,7 +107,7 @@ pub fn page(
             }
         }
     };
-    Ok(Page { html: page.into_string(), missing, damaged, left_out })
+    Ok(Page { html: page.into_string(), missing, damaged, unfinished, left_out })
 }
 
 /// Why figures are not of the networks whose pictures these are, if so.
@@ -122,12 +131,50 @@ fn is_of_others(model: &ModelInsights, manifest: &Manifest) -> Option<String> {
     ))
 }
 
-fn summary(manifest: &Manifest) -> String {
+/// How far a run has got, by its manifest.
+struct Progress {
+    /// Images of which there is a picture.
+    images: usize,
+    /// Pictures of one layer that there are.
+    pictures: usize,
+    /// How many a whole run has, as far as those that there are tell.
+    of: usize,
+}
+
+impl Progress {
+    fn of(manifest: &Manifest) -> Progress {
+        let mut images = BTreeSet::new();
+        let mut each: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for picture in &manifest.pictures {
+            images.insert(picture.image);
+            *each.entry((picture.image, picture.fold)).or_default() += 1;
+        }
+        let of_one = each.values().copied().max().unwrap_or(0);
+        let of = of_one * manifest.folds.len() * manifest.images.len();
+        Progress { images: images.len(), pictures: manifest.pictures.len(), of }
+    }
+
+    fn in_words(&self, manifest: &Manifest) -> String {
+        let Progress { images, pictures, of } = self;
+        let all_images = count(manifest.images.len(), "image");
+        let there = match of.max(pictures) == pictures {
+            true => count(*pictures, "picture"),
+            false => format!("{pictures} of {of} pictures"),
+        };
+        format!(
+            "This run has not ended: {there}, of {images} of {all_images}. The same actviz render \
+             command, run again, goes on from here."
+        )
+    }
+}
+
+fn summary(manifest: &Manifest, progress: &Progress) -> String {
     let layers = manifest.pictures.iter().map(|picture| picture.b).max().unwrap_or(0);
+    let (shown, all) = (progress.images, manifest.images.len());
+    let images = if shown == all { all.to_string() } else { format!("{shown} of {all}") };
     format!(
-        "Folds: {}. Activation layers: {layers}, deeper ones further down. Images: {}.",
-        manifest.folds.len(),
-        manifest.images.len()
+        "Folds: {}. Activation layers: {layers}, deeper ones further down. Images: {images}.",
+        manifest.folds.len()
     )
 }
 

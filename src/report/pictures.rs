@@ -13,7 +13,8 @@ use crate::digest;
 use crate::error::Error;
 use crate::manifest::{Manifest, Picture};
 use crate::output;
-use crate::picture::View;
+use crate::picture::{View, png as own};
+use crate::talk::count;
 
 /// Bytes that the pictures may take before base64 makes a third more of them: what keeps
 /// a page below 8 MB.
@@ -95,9 +96,9 @@ pub(super) fn section(folder: &Path, manifest: &Manifest) -> Result<Pictures, Er
                 (matrix(shown.iter().filter(|one| one.picture.image == index)))
             }
         }
-        @if more > 0 { p { (more) " more images are in the folder and not on this page." } }
+        @if more > 0 { p { "In the folder and not on this page: " (count(more, "more image")) "." } }
         @if elsewhere > 0 {
-            p.hint { "Of the pictures of this run, " (elsewhere) " are in the folder alone: the page shows one view of each layer and fold, no sheets and no consensus." }
+            p.hint { "In the folder alone: " (count(elsewhere, "more picture")) " of this run. The page shows one view of each layer and fold, no sheets and no consensus." }
         }
     };
     Ok(Pictures { markup, missing, damaged })
@@ -114,8 +115,7 @@ fn hashes(manifest: &Manifest) -> BTreeMap<&str, &str> {
 
 /// Whether a picture is as it was written, or can at least be read to its end.
 fn is_whole(png: &[u8], sha256: &str) -> bool {
-    digest::of_bytes(png) == sha256
-        || image::load_from_memory_with_format(png, ImageFormat::Png).is_ok()
+    digest::of_bytes(png) == sha256 || own::decode(png).is_ok()
 }
 
 /// A picture that lies in the folder. A manifest may come from anywhere, and what it names
@@ -128,6 +128,10 @@ fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
     };
     if !output::is_below(name) || output::is_behind_a_link(folder, name) {
         return Err(strange("manifest.json names a file that is not in its folder"));
+    }
+    let too_long = std::fs::metadata(&file).is_ok_and(|found| found.len() > own::LIMITS.bytes);
+    if too_long {
+        return Err(strange("manifest.json names a file that is too long for a picture"));
     }
     let png = match output::read_file(&file) {
         Ok(png) => png,
@@ -151,7 +155,11 @@ fn fit(shown: &mut [Shown<'_>], folder: &Path) -> Result<(), Error> {
                 Error::io("read", &folder.join(&one.picture.file))(std::io::Error::other(error))
             };
             let Some(bytes) = &mut one.png else { continue };
-            let picture = image::load_from_memory(bytes).map_err(bad)?;
+            let unreadable = |problem| {
+                let path = folder.join(&one.picture.file);
+                Error::Picture { path, problem }
+            };
+            let picture = own::decode(bytes).map_err(unreadable)?;
             if picture.width().max(picture.height()) > side {
                 *bytes = png(&picture.resize(side, side, FilterType::Triangle)).map_err(bad)?;
             }

@@ -37,7 +37,7 @@ fn chosen_pictures_are_accepted_alone_with_their_entries() {
     place.picture("new/1_2.png", brighter(9));
     place.picture("new/2_2.png", brighter(9));
     place.actviz(&["accept", "golden", "new", "2_2.png"]).assert().success();
-    place.compares(&[], 1, &["1_2.png", "3 the same, 1 different"]);
+    place.compares(&[], 1, &["1_2.png", "1 the same, 1 different, 2 with other values"]);
     let manifest = fs::read_to_string(place.path("golden/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     let high: Vec<&Value> =
@@ -366,4 +366,50 @@ fn when_every_picture_was_accepted_by_name_the_options_are_new_s() {
     accept(&names[3..]).success();
     assert_eq!(colormap(), "turbo");
     place.actviz(&["compare", "golden", "new"]).assert().success().stdout(contains("option").not());
+}
+
+/// Writes a picture of ours that carries this text.
+fn carrying(place: &Place, name: &str, pixel: u8, text: &str) {
+    let picture = actviz::picture::Rgb::filled(20, 16, [pixel, 20, 30]);
+    let bytes = actviz::picture::png::encode(&picture, text).unwrap();
+    fs::write(place.path(name), bytes).unwrap();
+}
+
+#[test]
+fn only_what_differs_is_accepted_whatever_else_the_files_carry() {
+    let place = Place::new();
+    let names = ["1_1.png", "1_2.png", "2_1.png", "2_2.png"];
+    for (side, text) in [("golden", "/home/a/fox.png"), ("new", "/home/b/fox.png")] {
+        for (number, name) in names.iter().enumerate() {
+            let changed = side == "new" && number == 2;
+            let file = format!("{side}/{name}");
+            carrying(&place, &file, if changed { 99 } else { 10 }, text);
+        }
+        let hash =
+            |name: &str| actviz::digest::of_bytes(&fs::read(place.path(side).join(name)).unwrap());
+        place.manifest(side, |manifest| {
+            for picture in manifest["pictures"].as_array_mut().unwrap() {
+                picture["sha256"] = json!(hash(picture["file"].as_str().unwrap()));
+            }
+            if side == "new" {
+                // The same pixels of other values.
+                manifest["pictures"][3]["high"] = json!(7.0);
+                manifest["threads"] = json!(8);
+            }
+        });
+    }
+    place.compares(&[], 1, &["2 the same, 1 different, 1 with other values"]);
+    let said = place.actviz(&["accept", "golden", "new"]).assert().success();
+    let text =
+        "accept 2_1.png\naccept 2_2.png\nchange manifest.json\n2 accepted, 0 removed, 2 the same";
+    said.stdout(contains(text));
+    place.compares(&[], 0, &["4 the same"]);
+    let manifest = golden_manifest(&place);
+    for picture in manifest["pictures"].as_array().unwrap() {
+        let file = place.path("golden").join(picture["file"].as_str().unwrap());
+        assert_eq!(picture["sha256"], actviz::digest::of_bytes(&fs::read(file).unwrap()));
+    }
+    assert_eq!(manifest["threads"], 8);
+    let again = place.actviz(&["accept", "golden", "new"]).assert().success();
+    again.stdout(contains("0 accepted, 0 removed, 4 the same").and(contains("change").not()));
 }

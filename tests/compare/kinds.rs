@@ -92,7 +92,7 @@ fn raw_maps_of_integers_are_compared_and_other_types_are_named() {
         write("new", &npy(kind, "(1,)", one));
         place.compares(&[], 0, &["4 the same"]);
         write("new", &npy(kind, "(1,)", other));
-        place.compares(&[], 1, &["1 of 1 raw values", "1.000e0"]);
+        place.compares(&[], 1, &["1 of 1 raw value", "1.000e0"]);
     }
     write("golden", &npy("<u8", "(1,)", &u64::MAX.to_le_bytes()));
     place.compares(&[], 1, &["its type is <u8, and it holds integers beyond 2^53"]);
@@ -130,7 +130,7 @@ fn a_difference_without_a_size_is_told_without_one() {
         place.raw("new/1_1.npy", &Array2::ones((3, 3)));
     }
     place.raw("new/1_1.npy", &nan);
-    place.compares(&[], 1, &["1 of 6 raw values are NaN or infinite on one side"]);
+    place.compares(&[], 1, &["1 of 6 raw values is NaN or infinite on one side"]);
 }
 
 #[test]
@@ -188,4 +188,51 @@ fn the_page_s_filter_names_the_layers() {
     {
         assert!(page.contains(option), "{option}");
     }
+}
+
+/// A PNG that claims so many white pixels, each row packed to nearly nothing.
+fn claiming(side: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, side, side);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.set_filter(png::Filter::NoFilter);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&vec![0xff; side.div_ceil(8) as usize * side as usize]).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+#[test]
+fn a_picture_that_claims_too_many_pixels_is_unreadable_everywhere() {
+    let place = Place::new();
+    let bomb = claiming(15_000);
+    assert!(bomb.len() < 100_000, "{}", bomb.len());
+    let text = "15000 x 15000 pixels, more than the limit of 200000000";
+    for side in ["golden", "new"] {
+        fs::write(place.path(side).join("1_1.png"), &bomb).unwrap();
+        place.compares(&["--html", "p.html", "--diff-dir", "diff"], 1, &["unreadable", text]);
+    }
+    fs::write(place.path("golden/1_1.png"), "other").unwrap();
+    let accept = place.actviz(&["accept", "golden", "new"]).assert().code(2);
+    accept.stderr(contains("1_1.png").and(contains(text)));
+    place.manifest("new", |_| {});
+    place.actviz(&["report", "new"]).assert().code(1).stderr(contains("1 picture damaged"));
+}
+
+#[test]
+fn a_text_that_unpacks_to_too_much_is_not_shown() {
+    let place = Place::new();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+    encoder.set_color(png::ColorType::Grayscale);
+    let mut text = png::text_metadata::ITXtChunk::new("actviz", " ".repeat(300 << 20));
+    text.compressed = true;
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_text_chunk(&text).unwrap();
+    writer.write_image_data(&[0]).unwrap();
+    writer.finish().unwrap();
+    fs::write(place.path("bomb.png"), bytes).unwrap();
+    let said = place.actviz(&["show", "bomb.png"]).assert().code(2);
+    said.stderr(contains("bomb.png: its text has more than 4 MiB"));
 }

@@ -42,7 +42,7 @@ fn another_entry_for_a_picture_fails_though_no_pixel_differs() {
     let changes: [(Change, &str); 14] = [
         (
             &|m| swap(m, "/pictures/0/file", "/pictures/1/file"),
-            "layer 1 was relu1, is relu2 in fold 1: 1 pictures, the first is 1_1.png",
+            "layer 1 was relu1, is relu2 in fold 1: 1 picture, the first is 1_1.png",
         ),
         (
             &|m| swap(m, "/pictures/0/file", "/pictures/2/file"),
@@ -90,8 +90,7 @@ fn a_file_that_a_manifest_describes_twice_fails() {
             again["layer"] = json!("gelu");
             manifest["pictures"].as_array_mut().unwrap().insert(0, again);
         });
-        let text =
-            "manifest has 1 entries for files that it has described before, the first is 1_1";
+        let text = "manifest has 1 entry for a file that it has described before: 1_1";
         place.compares(&[], 1, &[text]);
     }
 }

@@ -319,3 +319,78 @@ fn what_leads_to_an_open_report_is_not_removed() {
     assert!(text.contains("leads to a file") && text.contains("hint"), "{text}");
     assert!(fs::read(place.path("junit.xml")).unwrap() == before);
 }
+
+#[test]
+fn a_killed_comparison_is_run_again() {
+    let place = Place::new();
+    place.picture("new/1_1.png", brighter(9));
+    place.picture("new/2_2.png", brighter(9));
+    let flags = ["--diff-dir", "diff"];
+    place.compares(&flags, 1, &[]);
+    // What one that is killed leaves: the list, as many pictures as it came to, and half a
+    // file. The list is as it was written: before the first picture.
+    fs::remove_file(place.path("diff/2_2.png")).unwrap();
+    fs::write(place.path("diff/.actviz-tmp-x1"), "half").unwrap();
+    place.compares(&flags, 1, &[]);
+    assert!(place.path("diff/2_2.png").exists() && !place.path("diff/.actviz-tmp-x1").exists());
+    // Without the list nobody knows whose the pictures are.
+    fs::remove_file(place.path("diff/.actviz-diff.json")).unwrap();
+    refuses(&place, &flags);
+}
+
+/// As soon as there is a picture, the list names it.
+#[cfg(unix)]
+#[test]
+fn the_list_of_differences_comes_before_the_pictures() {
+    let place = Place::new();
+    for number in 3..200 {
+        for (side, by) in [("golden", 0), ("new", 9)] {
+            place.picture(&format!("{side}/{number}_1.png"), brighter(by));
+        }
+    }
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_actviz"));
+    command.current_dir(place.path("")).args(["compare", "golden", "new", "--diff-dir", "diff"]);
+    let mut compare = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let pictures = || {
+        let entries = fs::read_dir(place.path("diff")).into_iter().flatten();
+        entries.filter(|e| e.as_ref().unwrap().path().extension().is_some()).count()
+    };
+    while pictures() < 3 && compare.try_wait().unwrap().is_none() {}
+    compare.kill().unwrap();
+    compare.wait().unwrap();
+    assert!(pictures() >= 3);
+    place.compares(&["--diff-dir", "diff"], 1, &[]);
+    assert_eq!(pictures(), 197 + 1, "all pictures, and the list");
+    let left = fs::read_dir(place.path("diff")).unwrap();
+    let is_half = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".actviz-tmp-");
+    assert!(!left.into_iter().any(|entry| is_half(&entry.unwrap().file_name())));
+}
+
+#[test]
+fn what_killed_commands_left_beside_their_result_goes() {
+    let place = Place::new();
+    place.manifest("golden", |manifest| manifest["pictures"] = json!([]));
+    let half = |folder: &str| {
+        let file = place.path(folder).join(".actviz-tmp-x1");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "half").unwrap();
+        file
+    };
+    let left = half("reports");
+    place.compares(&["--allow", "missing", "--junit", "reports/j.xml"], 0, &[]);
+    assert!(!left.exists());
+    let left = half("golden");
+    place.actviz(&["report", "golden"]).assert().code(0);
+    assert!(!left.exists());
+    // One that is being written is held.
+    let left = half("golden");
+    let held = fs::File::open(&left).unwrap();
+    held.lock().unwrap();
+    place.actviz(&["report", "golden"]).assert().code(0);
+    assert!(left.exists());
+    drop(held);
+    // In a folder into which a run is under way nothing is removed.
+    fs::write(place.path("golden/.actviz-run"), "").unwrap();
+    place.actviz(&["report", "golden"]).assert().code(1);
+    assert!(left.exists());
+}

@@ -97,7 +97,7 @@ pub fn run(
     if let Some(folder) = &args.out {
         let mut text = serde_json::to_string_pretty(&document).map_err(std::io::Error::from)?;
         text.push('\n');
-        output::write_whole(&folder.join(insights::FILE_NAME), text.as_bytes())?;
+        output::write_result(&folder.join(insights::FILE_NAME), text.as_bytes())?;
     }
     if args.json {
         print_json(out, &document)?;

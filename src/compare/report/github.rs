@@ -32,12 +32,14 @@ pub fn annotate(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let failures = report.failures();
     let fitting = if failures.len() > most { most - 1 } else { most };
     for picture in failures.iter().take(fitting) {
-        let text = format!("{}: {}", picture.file, picture.reasons.join("; "));
+        let (file, kind) = (&picture.file, picture.outcome);
+        let text = format!("{file} ({kind}): {}", picture.reasons.join("; "));
         writeln!(out, "::error title=actviz compare::{}", escaped(&text))?;
     }
     if failures.len() > fitting {
         let rest = failures.len() - fitting;
-        writeln!(out, "::error title=actviz compare::{rest} more pictures failed")?;
+        let rest = talk::count(rest, "more picture");
+        writeln!(out, "::error title=actviz compare::{rest} failed")?;
     }
     Ok(())
 }
@@ -80,7 +82,7 @@ fn markdown(report: &Report, most: usize) -> String {
     let folds =
         report.divergence.iter().map(|fold| format!("* {}\n", plain(&table::divergence(fold))));
     let failures = report.failures();
-    let header = "\n| picture | layer | why |\n| --- | --- | --- |\n".to_owned();
+    let header = "\n| picture | layer | is | why |\n| --- | --- | --- | --- |\n".to_owned();
     let header = (!failures.is_empty()).then_some(header);
     let rows = failures.into_iter().map(row);
     let mut text = String::new();
@@ -98,7 +100,8 @@ fn markdown(report: &Report, most: usize) -> String {
 fn row(picture: &Compared) -> String {
     let layer = picture.layer.as_deref().unwrap_or("-");
     let why = picture.reasons.join("; ");
-    format!("| {} | {} | {} |\n", plain(&picture.file), plain(layer), plain(&why))
+    let (file, kind) = (plain(&picture.file), picture.outcome);
+    format!("| {file} | {} | {kind} | {} |\n", plain(layer), plain(&why))
 }
 
 /// Without what Markdown or HTML would take for its own.
@@ -113,7 +116,7 @@ fn plain(text: &str) -> String {
                 plain.push(character);
             }
             '\r' | '\n' => plain.push(' '),
-            control if control.is_control() => plain.extend(control.escape_default()),
+            obeyed if talk::is_obeyed(obeyed) => plain.extend(obeyed.escape_default()),
             _ => plain.push(character),
         }
     }
@@ -136,6 +139,7 @@ mod tests {
             layer: Some("a|b<i>".to_owned()),
             measured: None,
             raw: None,
+            values: vec![],
         };
         Report {
             schema: 1,
@@ -146,6 +150,7 @@ mod tests {
             notes: vec![],
             divergence: vec![],
             pictures: (1..=failures).map(picture).collect(),
+            not_compared: vec![],
             sides: None,
         }
     }

@@ -110,6 +110,7 @@ fn one(report: &Report, picture: &Compared) -> Markup {
             h2 {
                 (picture.file)
                 @if let Some(layer) = &picture.layer { " " small { (layer) } }
+                " " small.kind { (picture.outcome) }
             }
             p { (picture.reasons.join("; ")) }
             div.pictures.wide[wide] {

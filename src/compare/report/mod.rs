@@ -15,7 +15,7 @@ use crate::output;
 /// Writes a report: whole, or not at all; through a device or a pipe.
 ///
 /// # Errors
-/// Those of [`output::write_whole`].
+/// Those of [`output::write_result`].
 pub fn write(file: &Path, bytes: &[u8]) -> Result<(), Error> {
-    output::write_whole(file, bytes)
+    output::write_result(file, bytes)
 }

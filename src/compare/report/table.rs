@@ -6,7 +6,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use crate::compare::{Compared, Divergence, Outcome, Report};
-use crate::talk::line;
+use crate::talk::{count, line};
 
 /// Prints the report.
 ///
@@ -57,36 +57,37 @@ pub fn divergence(fold: &Divergence) -> String {
 
 /// The verdict with its counts.
 pub fn summary(report: &Report) -> String {
-    let count = |outcome: Outcome| report.count(outcome);
-    let mut parts = vec![format!("{} the same", count(Outcome::Same))];
+    let mut parts = vec![format!("{} the same", report.count(Outcome::Same))];
     for (outcome, words) in [
         (Outcome::Within, "within the limits"),
         (Outcome::Different, "different"),
         (Outcome::Size, "of another size"),
+        (Outcome::Range, "with other values"),
         (Outcome::Missing, "missing"),
         (Outcome::Extra, "extra"),
         (Outcome::Unreadable, "unreadable"),
         (Outcome::Empty, "empty"),
     ] {
-        match count(outcome) {
+        match report.count(outcome) {
             0 => {}
             number => parts.push(format!("{number} {words}")),
         }
     }
     let verdict = if report.same { "same" } else { "DIFFERENT" };
-    format!("{verdict}: {} pictures, {}", report.pictures.len(), parts.join(", "))
+    format!("{verdict}: {}, {}", count(report.pictures.len(), "picture"), parts.join(", "))
 }
 
 fn table(failures: &[&Compared]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["picture", "layer", "largest", "RMSE", "differing", "why"]);
+    table.set_header(["picture", "layer", "is", "largest", "RMSE", "differing", "why"]);
     for picture in failures {
         let measured = picture.measured.as_ref();
         let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         table.add_row([
             line(&picture.file),
             cell(picture.layer.as_ref().map(line)),
+            picture.outcome.to_string(),
             cell(measured.map(|m| m.largest.to_string())),
             cell(measured.map(|m| format!("{:.2}", m.rmse))),
             cell(measured.map(|m| share(m.ratio))),

@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use image::{ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba};
+use rayon::prelude::*;
 
-use super::write;
-use crate::compare::Report;
 use crate::compare::side::is_picture;
+use crate::compare::{Compared, Report};
 use crate::digest;
 use crate::error::Error;
 use crate::output;
+use crate::picture::png as own;
 
 /// How much differences are made larger, so that small ones can be seen.
 const GAIN: u8 = 10;
 /// What lists the files that a comparison wrote, each with its SHA-256.
 pub(super) const LIST: &str = ".actviz-diff.json";
+/// Pixels of a picture that is shown at most: three of them stand side by side.
+const MOST_PIXELS: u64 = 1 << 25;
+/// Pictures that are drawn before what they are called and hold is noted.
+const AT_ONCE: usize = 32;
 /// Pixels between the three.
 const GAP: u32 = 8;
 
@@ -33,10 +38,7 @@ pub struct Triple {
 impl Triple {
     /// Reads both sides of a picture and draws their difference.
     pub fn read(golden: &Path, new: &Path) -> Triple {
-        let read = |path: &Path| {
-            let bytes = output::read_file(path).ok()?;
-            image::load_from_memory_with_format(&bytes, ImageFormat::Png).ok()
-        };
+        let read = |path: &Path| own::decode_within(&own::read(path).ok()?, MOST_PIXELS).ok();
         let (expected, actual) = (read(golden), read(new));
         let difference = match (&expected, &actual) {
             (Some(expected), Some(actual))
@@ -116,22 +118,36 @@ pub fn png(picture: &RgbImage, name: &Path) -> Result<Vec<u8>, Error> {
 pub fn write_all(report: &Report, folder: &Path) -> Result<usize, Error> {
     remove_earlier(folder);
     let mut written = BTreeMap::new();
-    for picture in report.failures() {
-        let (golden, new) = report.paths(picture);
-        let triple = Triple::read(&golden, &new);
-        if triple.expected.is_none() && triple.actual.is_none() {
-            continue;
-        }
-        let file = folder.join(&picture.file);
-        let bytes = png(&triple.side_by_side(), &file)?;
-        write(&file, &bytes)?;
-        written.insert(picture.file.as_str(), digest::of_bytes(&bytes));
-    }
-    if !written.is_empty() {
+    for pictures in report.failures().chunks(AT_ONCE) {
+        let drawn = pictures.par_iter().map(|picture| side_by_side(report, picture, folder));
+        let drawn: Vec<(&str, Vec<u8>)> =
+            drawn.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        written.extend(drawn.iter().map(|(name, bytes)| (*name, digest::of_bytes(bytes))));
+        // The list comes first: what a comparison that is killed has written is in it.
         let list = serde_json::to_vec_pretty(&written).unwrap_or_default();
-        write(&folder.join(LIST), &list)?;
+        if !drawn.is_empty() {
+            output::write_whole(&folder.join(LIST), &list)?;
+        }
+        for (name, bytes) in &drawn {
+            output::write_whole(&folder.join(name), bytes)?;
+        }
     }
     Ok(written.len())
+}
+
+/// A failed picture's name, and its file's bytes; none if neither side can be shown.
+fn side_by_side<'a>(
+    report: &Report,
+    picture: &'a Compared,
+    folder: &Path,
+) -> Result<Option<(&'a str, Vec<u8>)>, Error> {
+    let (golden, new) = report.paths(picture);
+    let triple = Triple::read(&golden, &new);
+    if triple.expected.is_none() && triple.actual.is_none() {
+        return Ok(None);
+    }
+    let bytes = png(&triple.side_by_side(), &folder.join(&picture.file))?;
+    Ok(Some((&picture.file, bytes)))
 }
 
 /// What an earlier comparison wrote into a folder: names, each with its SHA-256.
@@ -143,6 +159,8 @@ pub(super) fn earlier(folder: &Path) -> BTreeMap<String, String> {
 /// Removes what the list names and is still as it was written. Anything else is someone
 /// else's, and a list may come from anywhere.
 fn remove_earlier(folder: &Path) {
+    // What cannot be removed stays, and hurts nobody.
+    let _ = output::remove_leftovers(folder, true);
     let earlier = earlier(folder);
     for (name, sha256) in &earlier {
         let is_own = is_picture(name) && output::is_below(name);
