@@ -3,6 +3,8 @@
 //! An error says what failed and on which file; [`Error::hint`] says what to do
 //! about it; [`Error::detail`] keeps what the runtime said, for `-v`.
 
+mod hints;
+
 use std::path::{Path, PathBuf};
 
 /// What can go wrong in this library.
@@ -200,13 +202,9 @@ impl Error {
         match self {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotTorchScript { hint, .. } | Error::Device { hint, .. } => Some(hint.clone()),
-            Error::Load { message, .. } => Some(load_hint(message).to_owned()),
-            Error::Refused { uses, .. } => Some(refusal_hint(uses)),
-            Error::Run { .. } => Some(
-                "give the size that the network was trained with: --input-size N or WxH; \
-                 -v prints all that libtorch said"
-                    .to_owned(),
-            ),
+            Error::Load { message, detail, .. } => Some(hints::of_load(message, detail)),
+            Error::Refused { uses, .. } => Some(hints::of_refusal(uses)),
+            Error::Run { message, input, .. } => Some(hints::of_run(message, input)),
             Error::Crashed { .. } => Some(
                 "the file is damaged, or made to do harm; nothing else was touched. -v prints \
                  the last words of its process"
@@ -285,34 +283,7 @@ impl Error {
     }
 }
 
-fn load_hint(message: &str) -> &'static str {
-    if message.contains("its forward() takes") {
-        "a network gets one tensor (N, C, H, W): script a small module around it whose \
-         forward() takes that alone"
-    } else if message.contains("Unknown builtin op") {
-        "the file needs an operator library that is no part of libtorch: script the part of \
-         the network that does without, e.g. its backbone"
-    } else {
-        "is it a TorchScript file, saved by torch.jit.save? -v prints all that libtorch said"
-    }
-}
-
 /// `aten::save (code/__torch__.py:12) and ...`
-/// What `--allow-op` can let through, it names.
-fn refusal_hint(uses: &[(String, String)]) -> String {
-    let options: Vec<String> = uses
-        .iter()
-        .filter(|(name, _)| !name.starts_with("actviz::") && !name.contains(' '))
-        .map(|(name, _)| format!("--allow-op {name}"))
-        .collect();
-    if options.len() < uses.len() {
-        return "no network that torch.jit.save wrote has this; the file was made by hand"
-            .to_owned();
-    }
-    let options = options.join(" ");
-    format!("a network that only computes needs no such operator; if you trust the file: {options}")
-}
-
 fn list_uses(uses: &[(String, String)]) -> String {
     let each: Vec<String> = uses.iter().map(|(name, place)| format!("{name} ({place})")).collect();
     each.join(" and ")

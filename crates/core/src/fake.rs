@@ -237,7 +237,8 @@ fn halved(map: &Array2<f32>, times: usize) -> Array2<f32> {
 }
 
 /// Writes the smallest file that passes for a TorchScript archive: it has the
-/// entries that [`crate::archive`] looks for, and no network.
+/// entries that [`crate::archive`] looks for, and no network. Its own name is in it: fake
+/// networks go by the file's path, so files of two names are two networks.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -247,6 +248,7 @@ pub fn write_archive(file: &Path, extra: Option<&str>) -> std::io::Result<()> {
     for name in ["net/code/__torch__.py", "net/constants.pkl", "net/data.pkl"] {
         archive.start_file(name, options)?;
     }
+    archive.write_all(file.file_name().unwrap_or_default().as_encoded_bytes())?;
     if let Some(text) = extra {
         archive.start_file(format!("net/extra/{}", crate::archive::EXTRA), options)?;
         archive.write_all(text.as_bytes())?;
