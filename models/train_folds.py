@@ -371,7 +371,7 @@ def main():
     parser.add_argument("--task", choices=TASKS, default="animals-food")
     parser.add_argument("--name", help="the bundle's name; default: the network's")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--sample", default="../../examples/images/fox.png", help="relative to the bundle")
+    parser.add_argument("--sample", default="fox.png", help="relative to the bundle, and in its folder")
     parser.add_argument("--only", type=int, help="train this fold alone (from 1)")
     args = parser.parse_args()
     if args.what == "fetch":

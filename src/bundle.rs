@@ -3,7 +3,13 @@
 //! A *bundle* is a folder with `model.json` and one TorchScript file per fold.
 //! Without one, a file or a pattern of files with `{fold}` in it is a model too.
 
-use std::path::{Path, PathBuf};
+mod carried;
+mod pattern;
+mod places;
+mod same;
+
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use schemars::JsonSchema;
@@ -14,6 +20,10 @@ use crate::archive;
 use crate::error::Error;
 use crate::model_file::ModelFile;
 
+pub use pattern::{PLACE, in_words};
+use pattern::{Pattern, missing};
+pub use places::{PATH_VARIABLE, as_pattern, bundles_in, places};
+
 /// The bundle's description, beside its TorchScript files.
 pub const FILE_NAME: &str = "model.json";
 /// The version of that file's shape.
@@ -21,10 +31,6 @@ pub const SCHEMA: u32 = 1;
 /// The largest input that a description may ask for, in pixels: 8192 x 8192. A file of a
 /// stranger could ask for more than there is memory; `--input-size` can, too.
 const MOST_PIXELS: usize = 1 << 26;
-/// What stands for the fold's number in a pattern.
-const PLACE: &str = "{fold}";
-/// Folders to look for bundles in, before all others.
-pub const PATH_VARIABLE: &str = "ACTVIZ_MODELS";
 
 /// `model.json`, or the extra file `actviz.json` inside a TorchScript file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,6 +119,19 @@ pub enum ResizeRule {
     Crop,
 }
 
+/// What is taken for granted of a network's input, because nobody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Assumed {
+    /// 224 x 224 pixels.
+    InputSize,
+    /// ImageNet's.
+    Mean,
+    /// ImageNet's.
+    Std,
+}
+
 /// A model as found: every fold with its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -126,17 +145,18 @@ pub struct Model {
     pub layers: Vec<String>,
     /// The picture to draw if none is given.
     pub sample: Option<PathBuf>,
-    /// A fold without a file, though the other, after it, has one: both are left out.
-    pub gap: Option<(usize, usize)>,
+    /// Numbers between those of the folds that have no file.
+    pub missing: Vec<RangeInclusive<usize>>,
+    /// The bundle's folder, if it is one.
+    pub folder: Option<PathBuf>,
+    /// Other bundles of that name, which were not taken.
+    pub others: Vec<PathBuf>,
 }
-
-/// How far behind a missing fold others are looked for.
-const FAR: usize = 100;
 
 /// One network's file. Copies share what is open and known of it.
 #[derive(Clone, Debug)]
 pub struct FoldFile {
-    /// The fold, from 1.
+    /// The fold: the number in its file's name; of a bundle, its place, from 1.
     pub fold: usize,
     /// Its TorchScript file.
     pub file: PathBuf,
@@ -195,23 +215,25 @@ impl Model {
         if count == Some(0) {
             return Err(Error::usage_hint(
                 "--folds 0 leaves nothing to look at",
-                "folds are counted from 1: --folds 1 or more",
+                "it is how many folds to look at: --folds 1 or more",
             ));
         }
-        let mut model = if name.contains(PLACE) {
-            Model::from_pattern(name, count, only)?
+        let mut model = if let Some(pattern) = Pattern::parse(name)? {
+            Model::from_pattern(name, &pattern, count, only)?
         } else if Path::new(name).is_file() {
-            Model::from_file(name, count, only)
+            Model::from_file(name, count, only)?
         } else {
-            let folder = find_bundle(name)?;
-            Model::from_bundle(&folder, count)?
+            Model::from_bundle(&places::find_bundle(name)?, count, only)?
         };
-        keep_only(&mut model.folds, only)?;
         let mut carried = None;
         for FoldFile { fold, file, .. } in &model.folds {
             if !file.is_file() {
+                let problem = match file.exists() {
+                    true => "is no regular file",
+                    false => "does not exist",
+                };
                 return Err(Error::usage_hint(
-                    format!("fold {fold} has no file: {} does not exist", file.display()),
+                    format!("fold {fold} has no file: {} {problem}", file.display()),
                     "check the path, or choose the folds that exist with --folds K or --fold A,B",
                 ));
             }
@@ -224,12 +246,38 @@ impl Model {
             carried = carried.or(extra.map(|text| (file.clone(), text)));
         }
         // What a file says about itself fills in what no bundle says.
-        if let (None, Some((file, text))) = (&model.input, carried) {
-            let own = Description::parse(&text, &file.join(archive::EXTRA))?;
-            model.input = Some(own.input);
-            model.layers = own.layers;
+        if let (None, Some((file, text))) = (&model.input, carried)
+            && let Some((input, layers)) = carried::read(&text, &file)?
+        {
+            (model.input, model.layers) = (Some(input), layers);
         }
         Ok(model)
+    }
+
+    /// `folds 3 and 5 to 7 have no files`
+    pub fn missing_in_words(&self) -> String {
+        /// More are not named one by one.
+        const MOST: usize = 6;
+        let range = |range: &RangeInclusive<usize>| match (range.start(), range.end()) {
+            (start, end) if start == end => start.to_string(),
+            (start, end) => format!("{start} to {end}"),
+        };
+        let mut named: Vec<String> = self.missing.iter().take(MOST).map(range).collect();
+        if self.missing.len() > MOST {
+            named.push("others".to_owned());
+        }
+        let last = named.pop().unwrap_or_default();
+        match &self.missing[..] {
+            [one] if one.start() == one.end() => format!("fold {last} has no file"),
+            [_] => format!("folds {last} have no files"),
+            _ => format!("folds {} and {last} have no files", named.join(", ")),
+        }
+    }
+
+    /// `folds 1, 2 and 4`
+    pub fn numbers_in_words(&self) -> String {
+        let numbers: Vec<usize> = self.folds.iter().map(|fold| fold.fold).collect();
+        format!("fold{} {}", if numbers.len() == 1 { "" } else { "s" }, in_words(&numbers))
     }
 
     /// Begins to read the SHA-256 of every fold, on a thread of its own. Whoever asks for
@@ -259,7 +307,12 @@ impl Model {
         Ok(others)
     }
 
-    fn from_bundle(folder: &Path, count: Option<usize>) -> Result<Model, Error> {
+    fn from_bundle(
+        place: &places::Place,
+        count: Option<usize>,
+        only: &[usize],
+    ) -> Result<Model, Error> {
+        let folder = &place.folder;
         let description = Description::read(folder)?;
         let found = description.folds.len();
         if let Some(count) = count.filter(|count| *count > found) {
@@ -272,54 +325,109 @@ impl Model {
                 format!("--folds {found} takes all of them, not {count}"),
             ));
         }
-        let folds = description
-            .folds
-            .iter()
-            .take(count.unwrap_or(found))
-            .enumerate()
-            .map(|(index, fold)| {
-                FoldFile::new(index + 1, folder.join(&fold.file), Some(fold.sha256.clone()))
-            })
-            .collect();
+        let mut folds = Vec::new();
+        for (index, fold) in description.folds.iter().take(count.unwrap_or(found)).enumerate() {
+            let file = inside(folder, &fold.file, &format!("folds[{index}].file"))?;
+            folds.push(FoldFile::new(index + 1, file, Some(fold.sha256.clone())));
+        }
+        keep_only(&mut folds, only)?;
+        let sample = description.sample.as_ref();
+        let sample = sample.map(|sample| inside(folder, sample, "sample")).transpose()?;
         Ok(Model {
-            name: description.name,
             folds,
             input: Some(description.input),
             layers: description.layers,
-            sample: description.sample.map(|sample| tidy(&folder.join(sample))),
-            gap: None,
+            sample: sample.map(|sample| tidy(&sample)),
+            folder: Some(folder.clone()),
+            others: place.others.clone(),
+            ..Model::bare(&description.name)
         })
     }
 
-    fn from_pattern(pattern: &str, count: Option<usize>, only: &[usize]) -> Result<Model, Error> {
-        let file = |fold: usize| PathBuf::from(pattern.replace(PLACE, &fold.to_string()));
-        // Without a number, what is there counts: fold 1, 2, ... up to the first gap.
-        let found = || (1..).take_while(|fold| file(*fold).is_file()).count();
-        let is_guessed = count.is_none() && only.is_empty();
-        let count = count.unwrap_or_else(|| found().max(only.iter().copied().max().unwrap_or(0)));
-        if count == 0 {
+    /// The files that are there, each with the number in its name.
+    fn from_pattern(
+        name: &str,
+        pattern: &Pattern,
+        count: Option<usize>,
+        only: &[usize],
+    ) -> Result<Model, Error> {
+        let found = pattern.find()?;
+        let numbers: Vec<usize> = found.keys().copied().collect();
+        let no_file = |fold: usize| {
+            let file = pattern.file_like(fold, &found);
+            let hint = match numbers.is_empty() {
+                true => format!("{PLACE} in --model stands for the fold's number"),
+                false => format!(
+                    "there are the folds {}: choose among them with --folds K (the first K) or \
+                     --fold A,B",
+                    in_words(&numbers)
+                ),
+            };
+            Error::usage_hint(
+                format!("fold {fold} has no file: {} does not exist", file.display()),
+                hint,
+            )
+        };
+        if let Some(fold) = only.iter().find(|fold| !found.contains_key(fold)) {
+            return Err(no_file(*fold));
+        }
+        if numbers.is_empty() {
+            return Err(no_file(1));
+        }
+        let mut folds: Vec<FoldFile> =
+            found.iter().map(|(fold, file)| FoldFile::new(*fold, file.clone(), None)).collect();
+        if let Some(count) = count {
+            // Who says which ones need not have the others.
+            if count > folds.len() && only.is_empty() {
+                let next = numbers.last().map_or(1, |last| last.saturating_add(1));
+                let first_missing =
+                    missing(numbers.iter().copied()).first().map(|gap| *gap.start());
+                return Err(no_file(first_missing.unwrap_or(next)));
+            }
+            folds.truncate(count);
+        }
+        let missing = match only {
+            [] => missing(folds.iter().map(|fold| fold.fold)),
+            _ => Vec::new(),
+        };
+        keep_only(&mut folds, only)?;
+        Ok(Model { folds, missing, ..Model::bare(name) })
+    }
+
+    /// One file is one fold: drawn as several, it would agree with itself.
+    fn from_file(name: &str, count: Option<usize>, only: &[usize]) -> Result<Model, Error> {
+        let file = PathBuf::from(name);
+        let several = match (count, only.iter().find(|fold| **fold != 1)) {
+            (Some(count), _) if count > 1 => {
+                Some(format!("--folds {count} asks for {count} folds"))
+            }
+            (_, Some(fold)) => Some(format!("--fold {fold} asks for another one")),
+            _ => None,
+        };
+        if let Some(asked) = several {
             return Err(Error::usage_hint(
-                format!("fold 1 has no file: {} does not exist", file(1).display()),
-                "{fold} in --model stands for the fold's number, counted from 1",
+                format!("{name} is one file, so it is fold 1 alone, and {asked}"),
+                format!(
+                    "put {PLACE} where the fold's number stands in the files' names: --model '{}'",
+                    as_pattern(&file)
+                ),
             ));
         }
-        let folds = (1..=count).map(|fold| FoldFile::new(fold, file(fold), None)).collect();
-        let after = is_guessed.then(|| (count + 2..count + FAR).find(|fold| file(*fold).is_file()));
-        let gap = after.flatten().map(|after| (count + 1, after));
-        Ok(Model { gap, ..Model::bare(pattern, folds) })
+        Ok(Model { folds: vec![FoldFile::new(1, file, None)], ..Model::bare(name) })
     }
 
-    /// One file without `{fold}` serves all folds.
-    fn from_file(name: &str, count: Option<usize>, only: &[usize]) -> Model {
-        let count = count.unwrap_or_else(|| only.iter().copied().max().unwrap_or(1));
-        let folds =
-            (1..=count).map(|fold| FoldFile::new(fold, PathBuf::from(name), None)).collect();
-        Model::bare(name, folds)
-    }
-
-    fn bare(name: &str, folds: Vec<FoldFile>) -> Model {
-        let (input, layers, sample, gap) = (None, Vec::new(), None, None);
-        Model { name: name.to_owned(), folds, input, layers, sample, gap }
+    /// Without anything but a name.
+    fn bare(name: &str) -> Model {
+        Model {
+            name: name.to_owned(),
+            folds: Vec::new(),
+            input: None,
+            layers: Vec::new(),
+            sample: None,
+            missing: Vec::new(),
+            folder: None,
+            others: Vec::new(),
+        }
     }
 }
 
@@ -349,26 +457,43 @@ impl Description {
                 description.schema
             )));
         }
-        let input = &description.input;
-        if !matches!(input.channels, 1 | 3) || input.width == 0 || input.height == 0 {
-            return Err(bad("input: channels is 1 or 3, width and height at least 1".to_owned()));
-        }
-        if input.width.saturating_mul(input.height) > MOST_PIXELS {
-            return Err(bad(format!("input: width x height is at most {MOST_PIXELS}")));
-        }
-        if input.mean.len() != input.channels || input.std.len() != input.channels {
-            return Err(bad("input: mean and std have one number per channel".to_owned()));
-        }
+        description.input.check().map_err(|problem| bad(format!("input: {problem}")))?;
         Ok(description)
     }
 }
 
+impl Input {
+    /// Whether pictures can be brought to it; else, why not.
+    fn check(&self) -> Result<(), String> {
+        if !matches!(self.channels, 1 | 3) || self.width == 0 || self.height == 0 {
+            return Err("channels is 1 or 3, width and height at least 1".to_owned());
+        }
+        if self.width.saturating_mul(self.height) > MOST_PIXELS {
+            return Err(format!("width x height is at most {MOST_PIXELS}"));
+        }
+        if self.mean.len() != self.channels || self.std.len() != self.channels {
+            return Err("mean and std have one number per channel".to_owned());
+        }
+        if !self.std.iter().all(|number| *number > 0.0) {
+            return Err("std has numbers above 0: images are divided by it".to_owned());
+        }
+        match self.mean.iter().chain(&self.std).all(|number| *number <= 1.0) {
+            true => Ok(()),
+            false => {
+                Err("mean and std are for values in 0..1: divide those for 0..255 by 255"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+/// Leaves the chosen folds; none chosen: all of them.
 fn keep_only(folds: &mut Vec<FoldFile>, only: &[usize]) -> Result<(), Error> {
-    let count = folds.len();
-    if let Some(fold) = only.iter().find(|fold| !(1..=count).contains(*fold)) {
+    let numbers: Vec<usize> = folds.iter().map(|fold| fold.fold).collect();
+    if let Some(fold) = only.iter().find(|fold| !numbers.contains(fold)) {
         return Err(Error::usage_hint(
-            format!("--fold {fold} is none of the {count} folds"),
-            format!("folds are counted from 1 to {count}"),
+            format!("--fold {fold} is none of the {} folds", numbers.len()),
+            format!("there are the folds {}", in_words(&numbers)),
         ));
     }
     if !only.is_empty() {
@@ -377,74 +502,32 @@ fn keep_only(folds: &mut Vec<FoldFile>, only: &[usize]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The folders in which bundles are looked for, in order: those of
-/// `ACTVIZ_MODELS`, `./models`, beside an installed binary
-/// (`PREFIX/share/actviz/models`), and the checkout that the binary was built in.
-pub fn places() -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    if let Some(path) = std::env::var_os(PATH_VARIABLE) {
-        places.extend(std::env::split_paths(&path).filter(|path| !path.as_os_str().is_empty()));
-    }
-    places.push(PathBuf::from("models"));
-    if let Some(bin) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-        places.push(tidy(&bin.join("../share/actviz/models")));
-        places.push(tidy(&bin.join("../../models")));
-    }
-    places
-}
-
-/// The bundles in one folder, by folder name.
-pub fn bundles_in(place: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(place) else {
-        return Vec::new();
+/// A file that a bundle's model.json names. What a bundle of a stranger names is opened:
+/// it lies in the bundle's own folder, or it is no part of the bundle.
+fn inside(folder: &Path, file: &Path, field: &str) -> Result<PathBuf, Error> {
+    let whole = folder.join(file);
+    let leads_out = || {
+        Error::usage_hint(
+            format!(
+                "{}: {field}: {} does not lie in the bundle's folder",
+                folder.join(FILE_NAME).display(),
+                file.display()
+            ),
+            "the paths in model.json stay inside of its folder, without .. and without links \
+             that lead out; copy the file there, or name files elsewhere with --model PATTERN",
+        )
     };
-    let mut bundles: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|folder| folder.join(FILE_NAME).is_file())
-        .collect();
-    bundles.sort();
-    bundles
-}
-
-fn find_bundle(name: &str) -> Result<PathBuf, Error> {
-    let given = Path::new(name);
-    if given.join(FILE_NAME).is_file() {
-        return Ok(given.to_owned());
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !file.components().all(is_plain) {
+        return Err(leads_out());
     }
-    let bundles: Vec<PathBuf> = places().iter().flat_map(|place| bundles_in(place)).collect();
-    let named = |folder: &&PathBuf| folder.file_name().is_some_and(|own| own == name);
-    if let Some(folder) = bundles.iter().find(named) {
-        return Ok(folder.clone());
+    // What is not there leads nowhere, and is missed later.
+    if let (Ok(folder), Ok(whole)) = (folder.canonicalize(), whole.canonicalize())
+        && !whole.starts_with(&folder)
+    {
+        return Err(leads_out());
     }
-    if given.is_dir() {
-        return Err(Error::usage_hint(
-            format!("{name} is a folder without {FILE_NAME}"),
-            format!("name its files by a pattern, e.g. --model '{name}/fold_{PLACE}.pt'"),
-        ));
-    }
-    if looks_like_path(name) {
-        return Err(Error::usage_hint(
-            format!("{name} does not exist"),
-            "--model takes a bundle's name, a folder with model.json, a TorchScript file, \
-             or a pattern such as 'runs/fold_{fold}.pt'",
-        ));
-    }
-    let mut known: Vec<String> = bundles
-        .iter()
-        .filter_map(|folder| folder.file_name().map(|name| name.to_string_lossy().into_owned()))
-        .collect();
-    known.sort();
-    known.dedup();
-    let hint = if known.is_empty() {
-        format!("no bundle was found; set {PATH_VARIABLE} to the folder that holds them")
-    } else {
-        format!("known models: {}; or give a TorchScript file", known.join(", "))
-    };
-    Err(Error::usage_hint(format!("there is no model named {name}"), hint))
-}
-
-fn looks_like_path(name: &str) -> bool {
-    name.contains(['/', '\\']) || Path::new(name).extension().is_some()
+    Ok(whole)
 }
 
 /// A path without `a/..` where that is certain, so that messages read well.
@@ -483,9 +566,12 @@ mod tests {
     fn a_pattern_without_a_count_takes_the_folds_that_are_there() {
         let folder = files(&["fold_1.pt", "fold_2.pt", "fold_4.pt"]);
         let model = Model::find(&pattern(&folder), None, &[]).expect("two folds");
-        assert_eq!((numbers(&model), model.gap), (vec![1, 2], Some((3, 4))));
+        assert_eq!((numbers(&model), &model.missing[..]), (vec![1, 2, 4], &[3..=3][..]));
+        assert_eq!(model.missing_in_words(), "fold 3 has no file");
         let model = Model::find(&pattern(&folder), Some(2), &[]).expect("two folds");
-        assert_eq!(model.gap, None);
+        assert_eq!((numbers(&model), &model.missing[..]), (vec![1, 2], &[][..]));
+        let model = Model::find(&pattern(&folder), Some(3), &[]).expect("three folds");
+        assert_eq!((numbers(&model), &model.missing[..]), (vec![1, 2, 4], &[3..=3][..]));
     }
 
     #[test]
@@ -505,22 +591,132 @@ mod tests {
     }
 
     #[test]
-    fn one_file_serves_all_folds() {
-        let folder = files(&["net.pt"]);
-        let name = folder.path().join("net.pt").to_string_lossy().into_owned();
-        assert_eq!(numbers(&Model::find(&name, Some(3), &[]).expect("3 folds")), [1, 2, 3]);
-        assert_eq!(numbers(&Model::find(&name, None, &[]).expect("1 fold")), [1]);
+    fn files_that_are_numbered_from_0_are_all_found() {
+        let folder = files(&["fold_0.pt", "fold_1.pt", "fold_2.pt"]);
+        let find = |count, only: &[usize]| {
+            let model = Model::find(&pattern(&folder), count, only).expect("folds");
+            assert!(model.missing.is_empty(), "{:?}", model.missing);
+            numbers(&model)
+        };
+        assert_eq!(find(None, &[]), [0, 1, 2]);
+        assert_eq!(find(Some(2), &[]), [0, 1]);
+        assert_eq!(find(None, &[0, 2]), [0, 2]);
+        let error = Model::find(&pattern(&folder), Some(4), &[]).expect_err("three folds");
+        assert!(error.to_string().contains("fold_3.pt"), "{error}");
     }
 
     #[test]
-    fn fold_numbers_out_of_range_and_no_folds_are_refused() {
-        let folder = files(&["fold_1.pt"]);
-        for only in [[0], [2]] {
-            let error = Model::find(&pattern(&folder), Some(1), &only).expect_err("no such fold");
-            assert!(error.to_string().contains("none of the 1 folds"), "{error}");
+    fn missing_folds_are_told_in_words() {
+        let of = |missing: &[RangeInclusive<usize>]| {
+            Model { missing: missing.to_vec(), ..Model::bare("x") }.missing_in_words()
+        };
+        assert_eq!(of(&[3..=4]), "folds 3 to 4 have no files");
+        assert_eq!(of(&[1..=2, 4..=4, 7..=9]), "folds 1 to 2, 4 and 7 to 9 have no files");
+    }
+
+    #[test]
+    fn one_file_is_one_fold() {
+        let folder = files(&["net.pt", "fold_2.pt"]);
+        let find = |name: &str, count, only: &[usize]| {
+            Model::find(&folder.path().join(name).to_string_lossy(), count, only)
+        };
+        for (count, only) in [(None, &[][..]), (Some(1), &[][..]), (None, &[1][..])] {
+            assert_eq!(numbers(&find("net.pt", count, only).expect("1 fold")), [1]);
         }
+        for (count, only) in [(Some(3), &[][..]), (None, &[2][..]), (Some(3), &[3][..])] {
+            for (name, pattern) in [("net.pt", "net_{fold}.pt'"), ("fold_2.pt", "fold_{fold}.pt'")]
+            {
+                let error = find(name, count, only).expect_err("one file");
+                assert!(error.to_string().contains("one file"), "{error}");
+                assert!(error.hint().is_some_and(|hint| hint.contains(pattern)), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn folds_with_the_same_bytes_are_found() {
+        let folder = files(&["fold_1.pt", "fold_3.pt"]);
+        for copy in ["fold_2.pt", "fold_4.pt"] {
+            let whole = folder.path().join("fold_1.pt");
+            std::fs::copy(whole, folder.path().join(copy)).expect("a file");
+        }
+        let model = |folds: &[usize]| {
+            let file = |fold: &usize| {
+                let file = folder.path().join(format!("fold_{fold}.pt"));
+                FoldFile::new(*fold, file, None)
+            };
+            Model { folds: folds.iter().map(file).collect(), ..Model::bare("x") }
+        };
+        let identical = |folds: &[usize]| model(folds).identical_folds().expect("files");
+        assert_eq!(identical(&[1, 2, 3, 4]), [[1, 2, 4]]);
+        assert!(identical(&[1, 3]).is_empty());
+        // The same length, and one byte is another.
+        let mut bytes = std::fs::read(folder.path().join("fold_1.pt")).expect("bytes");
+        *bytes.last_mut().expect("a byte") ^= 1;
+        std::fs::write(folder.path().join("fold_2.pt"), bytes).expect("a file");
+        assert!(identical(&[1, 2]).is_empty());
+    }
+
+    #[test]
+    fn fold_numbers_that_are_not_there_and_no_folds_are_refused() {
+        let folder = files(&["fold_1.pt", "fold_2.pt"]);
+        for only in [[0], [3]] {
+            let error = Model::find(&pattern(&folder), None, &only).expect_err("no such fold");
+            assert!(error.to_string().contains(&format!("fold_{}.pt", only[0])), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("1 and 2")), "{error:?}");
+        }
+        let error = Model::find(&pattern(&folder), Some(1), &[2]).expect_err("not the first");
+        assert!(error.to_string().contains("none of the 1 folds"), "{error}");
         let error = Model::find(&pattern(&folder), Some(0), &[]).expect_err("no folds");
         assert!(error.to_string().contains("--folds 0"), "{error}");
+    }
+
+    /// A bundle with one fold and a sample, in a folder of its own.
+    fn bundle(file: &str, sample: &str) -> tempfile::TempDir {
+        let folder = files(&["outside.pt"]);
+        std::fs::create_dir(folder.path().join("net")).expect("a folder");
+        crate::fake::write_archive(&folder.path().join("net/fold_1.pt"), None).expect("a file");
+        std::fs::write(folder.path().join("net/cat.png"), b"").expect("a file");
+        let text = serde_json::json!({
+            "schema": 1, "name": "net", "sample": sample, "folds": [{"file": file, "sha256": ""}],
+            "input": {"channels": 1, "width": 8, "height": 8, "mean": [0.5], "std": [0.5]},
+        });
+        std::fs::write(folder.path().join("net/model.json"), text.to_string()).expect("a file");
+        folder
+    }
+
+    #[test]
+    fn a_bundle_names_files_of_its_own_folder_alone() {
+        let find = |place: &tempfile::TempDir| {
+            Model::find(&place.path().join("net").to_string_lossy(), None, &[])
+        };
+        assert!(find(&bundle("./fold_1.pt", "cat.png")).is_ok());
+        let outside = bundle("", "").path().join("outside.pt");
+        for file in ["../outside.pt", "x/../../outside.pt", &outside.to_string_lossy()] {
+            for place in [bundle(file, "cat.png"), bundle("fold_1.pt", file)] {
+                let error = find(&place).expect_err("outside").to_string();
+                assert!(error.contains("does not lie in the bundle's folder"), "{error}");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_bundle_s_links_do_not_lead_out_of_it() {
+        for (file, sample) in
+            [("link.pt", "cat.png"), ("fold_1.pt", "link.pt"), ("up/outside.pt", "cat.png")]
+        {
+            let place = bundle(file, sample);
+            let net = place.path().join("net");
+            std::os::unix::fs::symlink("../outside.pt", net.join("link.pt")).expect("a link");
+            std::os::unix::fs::symlink("..", net.join("up")).expect("a link");
+            let error = Model::find(&net.to_string_lossy(), None, &[]).expect_err("outside");
+            assert!(error.to_string().contains("does not lie in"), "{error}");
+        }
+        let place = bundle("link.pt", "cat.png");
+        let net = place.path().join("net");
+        std::os::unix::fs::symlink("fold_1.pt", net.join("link.pt")).expect("a link");
+        assert!(Model::find(&net.to_string_lossy(), None, &[]).is_ok());
     }
 
     #[test]
@@ -548,6 +744,14 @@ mod tests {
                        "mean": [0.5], "std": [0.5, 0.5, 0.5]}}"#;
         let error = Description::parse(text, Path::new("model.json")).expect_err("one mean");
         assert!(error.to_string().contains("mean and std"), "{error}");
+    }
+
+    #[test]
+    fn a_mean_for_values_up_to_255_is_refused() {
+        let text = r#"{"schema": 1, "name": "x", "input": {"channels": 1, "width": 8, "height": 8,
+                       "mean": [123.675], "std": [58.395]}}"#;
+        let error = Description::parse(text, Path::new("model.json")).expect_err("too large");
+        assert!(error.to_string().contains("divide those for 0..255"), "{error}");
     }
 
     #[test]

@@ -32,8 +32,8 @@
 //!
 //! # Words
 //!
-//! A *fold* is one of the k networks, from 1; an *activation layer* is one
-//! call of an activation function, in the order of execution; a *map* is the 2-D
+//! A *fold* is one of the k networks, numbered as its file is, in a bundle from 1; an
+//! *activation layer* is one call of an activation function, in the order of execution; a *map* is the 2-D
 //! array that a layer gives for one image, at the layer's own resolution.
 
 pub mod about;
@@ -65,6 +65,7 @@ pub mod report;
 pub mod scale;
 pub mod schema;
 pub mod shard;
+mod spelling;
 pub mod spool;
 pub mod stdout;
 pub mod talk;

@@ -10,7 +10,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::ResizeRule;
+use crate::bundle::{Assumed, ResizeRule};
 use crate::colormap::Colormap;
 use crate::digest;
 use crate::engine::Precision;
@@ -170,17 +170,30 @@ pub struct Options {
     pub mean: Vec<f32>,
     /// Standard deviation of each channel, divided by.
     pub std: Vec<f32>,
+    /// Which of these nobody has said: neither bundle, file nor flags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<Assumed>,
 }
 
 /// One network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fold {
-    /// The fold's number, from 1.
+    /// The fold's number: that in its file's name; in a bundle, its place, from 1.
     pub fold: usize,
     /// Its file, as found.
     pub file: String,
     /// The SHA-256 of that file, in hexadecimal.
     pub sha256: String,
+}
+
+/// Whether two different folds are one network: their files have the same SHA-256. Then they
+/// agree on everything, which says nothing.
+pub(crate) fn are_one_network(networks: &[Fold], a: usize, b: usize) -> bool {
+    let digest = |fold: usize| {
+        let network = networks.iter().find(|network| network.fold == fold)?;
+        (!network.sha256.is_empty()).then_some(&network.sha256)
+    };
+    a != b && digest(a).is_some_and(|own| digest(b) == Some(own))
 }
 
 /// One image.
@@ -195,7 +208,7 @@ pub struct Image {
 /// What has no pictures: an image, a fold, or an image in one fold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failed {
-    /// The fold, from 1; none if it was so in all of them.
+    /// The fold; none if it was so in all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<usize>,
     /// The image's path, as given; none if it was so with all of them.
@@ -224,7 +237,7 @@ pub struct Picture {
     pub view: View,
     /// The image, counted from 0 in the manifest's list.
     pub image: usize,
-    /// The fold, from 1.
+    /// The fold's number.
     pub fold: usize,
     /// The position of the layer in the chosen list, from 1.
     pub b: usize,
@@ -284,7 +297,7 @@ pub struct Sheet {
 /// A map of a sheet that shows nothing, or not all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flagged {
-    /// The fold, from 1.
+    /// The fold's number.
     pub fold: usize,
     /// The position of the layer in the chosen list, from 1.
     pub b: usize,
@@ -344,7 +357,8 @@ pub struct Agreement {
     /// The folds' numbers: the rows and columns of `spearman`.
     pub folds: Vec<usize>,
     /// Spearman's rank correlation of the folds' maps over the positions that are numbers
-    /// in both, mean over the images; null where a map is constant.
+    /// in both, mean over the images; null where a map is constant, and for two folds that
+    /// have the same file.
     pub spearman: Vec<Vec<Option<f64>>>,
     /// The fold that agrees least with the others, if there are three or more and no two
     /// are equally odd. One that is constant where others are not is the odd one.
@@ -548,6 +562,7 @@ pub(crate) mod tests {
                 resize: ResizeRule::Stretch,
                 mean: vec![0.5; 3],
                 std: vec![0.5; 3],
+                assumed: vec![],
             },
             folds: vec![],
             images: vec![],

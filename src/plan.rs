@@ -8,7 +8,7 @@ mod names;
 use std::path::{Path, PathBuf};
 
 use crate::args::{InputArgs, RenderArgs};
-use crate::bundle::{Input, Model};
+use crate::bundle::{self, Assumed, Input, Model};
 use crate::colormap::Colormap;
 use crate::engine::{Engine, InputShape, Network, Precision};
 use crate::error::Error;
@@ -161,6 +161,7 @@ impl Plan {
     pub fn new(args: &RenderArgs) -> Result<Plan, Error> {
         let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
         let input = InputPlan::new(&args.input, &model)?;
+        refuse_networks(&args.images)?;
         let mut files = images::expand(&args.images)?;
         if let Some(list) = &args.files0_from {
             files.extend(images::listed_with_zeros(list)?);
@@ -294,6 +295,7 @@ impl Plan {
                 resize: input.resize,
                 mean: input.mean.clone(),
                 std: input.std.clone(),
+                assumed: self.input.assumed(),
             },
             folds: self.model.folds.iter().map(fold).collect(),
             images: self.images.iter().map(image).collect(),
@@ -386,6 +388,27 @@ fn part(images: Vec<PlannedImage>, shard: Shard) -> (Vec<PlannedImage>, Option<m
     (images.into_iter().filter(own).collect(), Some(part))
 }
 
+/// `--model runs/*.pt photo.png`, expanded by the shell: all files but the first come where
+/// pictures are expected.
+///
+/// # Errors
+/// [`Error::Usage`] if an image's name is that of a network.
+pub fn refuse_networks(images: &[String]) -> Result<(), Error> {
+    let is_network = |name: &&String| {
+        let ending = Path::new(name).extension().map(|ending| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].iter().any(|e| ending == *e))
+    };
+    let Some(network) = images.iter().find(is_network) else { return Ok(()) };
+    Err(Error::usage_hint(
+        format!("{network} is a network, and stands where pictures are named"),
+        format!(
+            "--model takes one name. Did the shell expand a *? Name the folds by a pattern in \
+             quotes: --model '{}'",
+            bundle::as_pattern(Path::new(network))
+        ),
+    ))
+}
+
 /// A path as text for people and JSON, `/` between folders on every system.
 pub fn text(path: &Path) -> String {
     let text = path.to_string_lossy();
@@ -412,6 +435,9 @@ impl InputPlan {
                 ));
             }
         }
+        if args.mean.iter().chain(&args.std).any(|number| *number > 1.0) {
+            return Err(for_0_to_255(args));
+        }
         if args.std.iter().any(|number| *number <= 0.0) {
             return Err(Error::usage_hint(
                 "--std takes numbers above 0",
@@ -424,6 +450,41 @@ impl InputPlan {
             mean: args.mean.clone(),
             std: args.std.clone(),
             resize: args.resize,
+        })
+    }
+
+    /// What nobody says of the input, neither bundle, file nor flags.
+    pub fn assumed(&self) -> Vec<Assumed> {
+        if self.described.is_some() {
+            return Vec::new();
+        }
+        let is_said = [self.size.is_some(), !self.mean.is_empty(), !self.std.is_empty()];
+        let all = [Assumed::InputSize, Assumed::Mean, Assumed::Std];
+        all.into_iter().zip(is_said).filter(|(_, is_said)| !is_said).map(|(one, _)| one).collect()
+    }
+
+    /// What is assumed, in a sentence with what to do about it; `None`: nothing is. Where only
+    /// shapes are looked at, the values do not matter (`values`).
+    pub fn assumed_in_words(&self, values: bool) -> Option<String> {
+        let assumed = self.assumed();
+        let assumed: Vec<Assumed> =
+            assumed.into_iter().filter(|one| values || *one == Assumed::InputSize).collect();
+        let size = format!("{DEFAULT_SIDE} x {DEFAULT_SIDE} pixels");
+        let what = |one: &Assumed| match one {
+            Assumed::InputSize => size.as_str(),
+            Assumed::Mean => "ImageNet's mean",
+            Assumed::Std => "ImageNet's standard deviation",
+        };
+        let flag = |one: &Assumed| format!("--{}", one.to_string().replace('_', "-"));
+        let what: Vec<&str> = assumed.iter().map(what).collect();
+        let flags: Vec<String> = assumed.iter().map(flag).collect();
+        (!assumed.is_empty()).then(|| {
+            format!(
+                "nothing says what the network's input is; assumed: {}. Other than in training, the \
+                 pictures mean nothing: {} say otherwise",
+                what.join(", "),
+                flags.join(", ")
+            )
         })
     }
 
@@ -468,6 +529,29 @@ impl InputPlan {
     }
 }
 
+/// Numbers for values of 0 to 255, which images do not have here.
+fn for_0_to_255(args: &InputArgs) -> Error {
+    let words = |numbers: &[f32], by: f32| -> String {
+        let number = |number: &f32| {
+            // Five digits: what a mean is given with.
+            let text = format!("{:.5}", number / by);
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        numbers.iter().map(number).collect::<Vec<String>>().join(",")
+    };
+    let (mut given, mut meant) = (Vec::new(), Vec::new());
+    for (flag, numbers) in [("--mean", &args.mean), ("--std", &args.std)] {
+        if !numbers.is_empty() {
+            given.push(format!("{flag} {}", words(numbers, 1.0)));
+            meant.push(format!("{flag} {}", words(numbers, 255.0)));
+        }
+    }
+    Error::usage_hint(
+        format!("{} are numbers for values up to 255, and images have 0..1", given.join(" ")),
+        format!("as 0..1, divided by 255: {}", meant.join(" ")),
+    )
+}
+
 impl Input {
     /// Channels, height, width.
     pub fn shape(&self) -> InputShape {
@@ -478,6 +562,62 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without a bundle, and with these flags.
+    fn input(flags: &[&str]) -> Result<InputPlan, Error> {
+        use clap::Parser;
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            input: InputArgs,
+        }
+        let flags = Flags::parse_from(["x"].iter().chain(flags));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("net.pt");
+        crate::fake::write_archive(&file, None).expect("a file");
+        InputPlan::new(&flags.input, &Model::find(&file.to_string_lossy(), None, &[])?)
+    }
+
+    #[test]
+    fn what_nobody_says_of_the_input_is_said_to_be_assumed() {
+        let plan = input(&[]).expect("a plan");
+        assert_eq!(plan.assumed(), [Assumed::InputSize, Assumed::Mean, Assumed::Std]);
+        let said = plan.assumed_in_words(true).expect("words");
+        assert!(
+            said.contains("224 x 224") && said.contains("--input-size, --mean, --std"),
+            "{said}"
+        );
+        let said = plan.assumed_in_words(false).expect("words");
+        assert!(!said.contains("ImageNet"), "{said}");
+        let plan = input(&["--input-size", "64", "--std", "0.5"]).expect("a plan");
+        assert_eq!(plan.assumed(), [Assumed::Mean]);
+        assert_eq!(plan.assumed_in_words(false), None);
+        let plan = input(&["--input-size", "64", "--std", "0.5", "--mean", "0"]).expect("a plan");
+        assert_eq!(plan.assumed_in_words(true), None);
+    }
+
+    #[test]
+    fn a_mean_for_values_up_to_255_is_refused_with_the_one_for_0_to_1() {
+        let error = input(&["--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375"])
+            .expect_err("too large");
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"), "{hint}");
+        assert!(hint.contains("as 0..1"), "{hint}");
+        assert!(input(&["--mean", "0", "--std", "255"]).is_err());
+        assert!(input(&["--mean", "0", "--std", "1"]).is_ok());
+    }
+
+    #[test]
+    fn networks_among_the_pictures_are_a_pattern_that_the_shell_expanded() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let error = refuse_networks(&names(&["runs/fold_2.pt", "cat.png"])).expect_err("a network");
+        assert!(
+            error.hint().is_some_and(|hint| hint.contains("'runs/fold_{fold}.pt'")),
+            "{error:?}"
+        );
+        assert!(refuse_networks(&names(&["cat.png", "-", "@a.txt"])).is_ok());
+    }
 
     #[test]
     fn batches_are_of_one_size_and_lack_little() {

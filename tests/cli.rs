@@ -102,7 +102,7 @@ fn folds_are_at_least_one() {
                 .args([command, "--model", "x", "--folds", count])
                 .assert()
                 .code(2)
-                .stderr(contains("folds are counted from 1").and(contains("-- -1").not()));
+                .stderr(contains("--folds 1 or more").and(contains("-- -1").not()));
         }
     }
 }
@@ -121,10 +121,121 @@ fn a_gap_in_a_pattern_s_folds_is_told() {
         command.arg("layers").arg("--model").arg(pattern).args(flags);
         String::from_utf8(command.output().expect("an answer").stderr).expect("text")
     };
-    assert!(told(&[]).contains("fold 3 has no file, and fold 4 has"), "{}", told(&[]));
-    // Who says how many there are, knows.
+    let all = told(&[]);
+    assert!(all.contains("fold 3 has no file; looked at: folds 1, 2 and 4"), "{all}");
+    assert!(told(&["--folds", "3"]).contains("fold 3 has no file"));
+    // What lies behind the chosen ones is no gap.
     assert!(!told(&["--folds", "2"]).contains("fold 3"));
     assert!(!told(&["--fold", "1"]).contains("fold 3"));
+}
+
+#[test]
+fn a_list_for_folds_is_taken_for_fold() {
+    for command in ["layers", "render", "insights"] {
+        let flags = [command, "--model", "x", "--folds", "1,3"];
+        actviz().args(flags).assert().code(2).stderr(contains("did you mean --fold 1,3?"));
+    }
+}
+
+#[test]
+fn folds_that_are_one_file_are_told_of() {
+    let place = folder();
+    let first = place.path().join("run_0.pt");
+    actviz::fake::write_archive(&first, None).expect("a file");
+    fs::copy(&first, place.path().join("run_1.pt")).expect("a file");
+    let picture = place.path().join("a.png");
+    fs::write(&picture, b"").expect("a file");
+    let pattern = place.path().join("run_{fold}.pt");
+    for command in ["layers", "render", "insights"] {
+        let mut run = actviz();
+        run.current_dir(&place).arg(command).arg("--model").arg(&pattern);
+        if command != "layers" {
+            run.arg(&picture);
+        }
+        let told = String::from_utf8(run.output().expect("an answer").stderr).expect("text");
+        let told = told.matches("folds 0 and 1 are the same file").count();
+        assert_eq!(told, 1, "{command}");
+    }
+}
+
+#[test]
+fn an_installed_bundle_comes_before_one_of_the_current_folder_and_that_is_said() {
+    let place = folder();
+    for (at, text) in [("installed/fox", "{\"schema\": 7}"), ("models/fox", "{")] {
+        fs::create_dir_all(place.path().join(at)).expect("a folder");
+        fs::write(place.path().join(at).join("model.json"), text).expect("a file");
+    }
+    let layers = |model: &str| {
+        let mut run = actviz();
+        run.current_dir(&place).env("ACTVIZ_MODELS", place.path().join("installed"));
+        run.args(["layers", "--model", model]).assert().code(2)
+    };
+    layers("fox").stderr(contains("installed"));
+    layers("./models/fox").stderr(contains("models/fox").and(contains("installed").not()));
+    // Whole ones: then it is said that there are two.
+    let text = r#"{"schema": 1, "name": "fox", "folds": [{"file": "a.pt", "sha256": ""}],
+        "input": {"channels": 1, "width": 8, "height": 8, "mean": [0.5], "std": [0.5]}}"#;
+    for at in ["installed/fox", "models/fox"] {
+        fs::write(place.path().join(at).join("model.json"), text).expect("a file");
+        actviz::fake::write_archive(&place.path().join(at).join("a.pt"), None).expect("a file");
+    }
+    layers("fox").stderr(contains("--model models/fox takes the other one"));
+    layers("models/fox").stderr(contains("takes the other one").not());
+}
+
+#[test]
+fn a_mistyped_model_is_guessed() {
+    let place = folder();
+    fs::create_dir_all(place.path().join("resnet50")).expect("a folder");
+    fs::write(place.path().join("resnet50/model.json"), "{}").expect("a file");
+    let mut run = actviz();
+    run.env("ACTVIZ_MODELS", place.path()).args(["layers", "--model", "resnet5"]);
+    run.assert().code(2).stderr(contains("did you mean resnet50?"));
+}
+
+#[test]
+fn what_is_assumed_of_the_input_is_said_once() {
+    let place = folder();
+    let file = place.path().join("net.pt");
+    actviz::fake::write_archive(&file, None).expect("a file");
+    let picture = place.path().join("a.png");
+    fs::write(&picture, b"").expect("a file");
+    let told = |flags: &[&str]| {
+        let mut run = actviz();
+        run.current_dir(&place).args(["render", "--model"]).arg(&file).arg(&picture).args(flags);
+        String::from_utf8(run.output().expect("an answer").stderr).expect("text")
+    };
+    let words = "nothing says what the network's input is";
+    assert_eq!(told(&[]).matches(words).count(), 1, "{}", told(&[]));
+    let all = ["--input-size", "64", "--mean", "0.5", "--std", "0.5"];
+    assert!(!told(&all).contains(words));
+    // Ultralytics' exports say it themselves.
+    let mut archive = zip::ZipWriter::new(fs::File::create(&file).expect("a file"));
+    let options = zip::write::SimpleFileOptions::default();
+    for name in ["n/code/__torch__.py", "n/constants.pkl", "n/data.pkl"] {
+        archive.start_file(name, options).expect("an entry");
+    }
+    archive.start_file("n/extra/config.txt", options).expect("an entry");
+    archive.write_all(br#"{"imgsz": [96, 64], "names": {"0": "cat"}}"#).expect("bytes");
+    archive.finish().expect("a zip");
+    assert!(!told(&[]).contains(words));
+}
+
+#[test]
+fn networks_where_pictures_are_expected_come_from_an_expanded_pattern() {
+    let place = folder();
+    for fold in [1, 2] {
+        actviz::fake::write_archive(&place.path().join(format!("f_{fold}.pt")), None)
+            .expect("a file");
+    }
+    for command in ["render", "insights"] {
+        let mut run = actviz();
+        run.current_dir(&place).args([command, "--model", "f_1.pt", "f_2.pt", "photo.png"]);
+        run.assert().code(2).stderr(contains("f_2.pt is a network").and(contains("'f_{fold}.pt'")));
+    }
+    let mut run = actviz();
+    run.current_dir(&place).args(["layers", "--model", "f_*.pt"]);
+    run.assert().code(2).stderr(contains("takes no *").and(contains("'f_{fold}.pt'")));
 }
 
 #[test]

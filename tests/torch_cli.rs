@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actviz::bundle::Assumed;
 use actviz::manifest::Manifest;
 use assert_cmd::Command;
 use ndarray::Array2;
@@ -127,21 +128,57 @@ fn maps_can_be_had_as_numbers() {
 }
 
 #[test]
-fn a_pattern_of_files_is_folds_and_one_file_serves_all() {
+fn a_pattern_of_files_is_folds_that_are_numbered_as_the_files_are() {
     let place = Place::new();
-    for fold in 1..=2 {
-        let file = checkout("models/cnn9").join(format!("fold_{fold}.pt"));
+    for fold in 0..=1 {
+        let file = checkout("models/cnn9").join(format!("fold_{}.pt", fold + 1));
+        place.copy(file, &format!("runs/net{fold}.pt"));
+        let file = checkout("models/cnn9").join(format!("fold_{}.pt", fold + 1));
+        place.copy(file, &format!("padded/net{fold:02}.pt"));
+    }
+    let fox = image("fox.png");
+    for (pattern, out) in [("runs/net{fold}.pt", "a"), ("padded/net{fold:02}.pt", "b")] {
+        let said = ["render", "-m", pattern, "--input-size", "64", "-o", out, &fox];
+        place.actviz(&said).assert().success();
+        let manifest = manifest(&place.path(out));
+        assert_eq!(manifest.folds.iter().map(|fold| fold.fold).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(manifest.options.assumed, [Assumed::Mean, Assumed::Std]);
+        assert_eq!(
+            place.files(out),
+            ["0_1.png", "0_2.png", "0_3.png", "1_1.png", "1_2.png", "1_3.png", "manifest.json"]
+        );
+    }
+    let one = ["render", "-m", "runs/net{fold}.pt", "--fold", "0", "-o", "c", &fox];
+    place.actviz(&one).assert().success();
+    assert!(place.files("c").iter().all(|file| !file.starts_with('1')));
+}
+
+/// They would agree on everything, and it would say nothing.
+#[test]
+fn folds_that_are_one_file_have_no_agreement() {
+    let place = Place::new();
+    for (fold, own) in [(1, 1), (2, 1), (3, 2)] {
+        let file = checkout("models/cnn9").join(format!("fold_{own}.pt"));
         place.copy(file, &format!("runs/net{fold}.pt"));
     }
     let fox = image("fox.png");
-    let pattern = ["render", "-m", "runs/net{fold}.pt", "--input-size", "64", "-o", "a", &fox];
-    place.actviz(&pattern).assert().success();
-    assert_eq!(manifest(&place.path("a")).folds.len(), 2);
-    let one = ["render", "-m", "runs/net1.pt", "-k", "2", "--input-size", "64", "-o", "b", &fox];
-    place.actviz(&one).assert().success();
-    let pixels = |name: &str| image::open(place.path("b").join(name)).unwrap().into_rgb8();
-    assert_eq!(pixels("1_3.png"), pixels("2_3.png"));
-    assert_eq!(pixels("1_3.png"), image::open(place.path("a/1_3.png")).unwrap().into_rgb8());
+    let flags = ["-m", "runs/net{fold}.pt", "--input-size", "64", "-o", "o", &fox];
+    let told = || contains("folds 1 and 2 are the same file");
+    place.actviz(&["render", "--consensus"]).args(flags).assert().success().stderr(told());
+    for agreement in manifest(&place.path("o")).agreement {
+        let pairs = &agreement.spearman;
+        assert!(pairs[0][1].is_none() && pairs[1][0].is_none(), "{pairs:?}");
+        assert!(pairs[0][2].is_some() && pairs[0][0].is_some(), "{pairs:?}");
+    }
+    place.actviz(&["insights", "--places", "0"]).args(flags).assert().success().stderr(told());
+    let text = fs::read(place.path("o/insights.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let layers = document["models"][0]["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3);
+    for layer in layers {
+        assert!(layer["agreement"][0][1].is_null() && layer["agreement"][1][0].is_null());
+        assert!(layer["agreement"][0][2].is_number() && layer["agreement"][0][0].is_number());
+    }
 }
 
 #[test]
@@ -194,6 +231,28 @@ fn what_the_network_cannot_take_is_told_with_what_to_do() {
     place.refuses(&["render", "-m", &two_inputs, &fox], &["another input", "mask", "script"]);
     // 224 x 224 is assumed; this network's linear layer wants another size.
     place.refuses(&["render", "-m", &classifier, &fox], &["3x224x224", "--input-size"]);
+}
+
+/// tests/fixtures/make_kinds.py makes them.
+#[test]
+fn networks_that_no_picture_fits_are_told_what_they_are() {
+    let place = Place::new();
+    let fox = image("fox.png");
+    for (name, size, texts) in [
+        ("flat", "16", &["256 values, 16 x 16 of one channel", "--input-size 16"][..]),
+        ("fixed_batch", "32", &["a batch of 4"]),
+        ("sequence", "32", &["sequences (N, C, L)"]),
+        ("tokens", "32", &["takes tokens"]),
+        ("last_channel", "32", &["x.permute(0, 2, 3, 1)"]),
+        ("no_forward", "32", &["forward"]),
+        ("quantised_lstm", "32", &["torch.classes.rnn", "quantised"]),
+        ("for_inference", "32", &["optimize_for_inference"]),
+        ("for_mobile", "32", &["optimize_for_mobile"]),
+    ] {
+        let file = checkout("tests/fixtures/kinds").join(format!("{name}.pt"));
+        let file = file.to_string_lossy();
+        place.refuses(&["render", "-m", &file, "--input-size", size, &fox], texts);
+    }
 }
 
 #[test]

@@ -36,7 +36,8 @@ Examples:
   actviz report actviz-out                           one page of all that was found
   actviz show actviz-out/1_3.png                     what a picture says of itself
   actviz compare golden/ actviz-out/                 exit 1 if the pictures changed
-  actviz render --model resnet50 --shard 2/4 -o out photos/ ; actviz merge out
+  actviz render --model resnet50 --shard 1/2 -o out photos/
+  actviz merge out                                   the shards of a run, put together
   actviz doctor                                      is this machine set up?
 
 Exit codes: 0 done; 1 a negative answer, or some images failed and the rest were
@@ -99,11 +100,11 @@ struct TalkArgs {
 /// Which network, which folds of it.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// A bundle's name, a bundle's folder, a TorchScript file, or a pattern of
-    /// files with {fold} in it
+    /// A bundle's name, a bundle's folder (./NAME), a TorchScript file, or a pattern of
+    /// files with {fold} in it; {fold:02} takes numbers of two digits alone
     #[arg(short, long, value_name = "NAME|DIR|FILE|PATTERN")]
     pub model: String,
-    /// How many folds there are; default: as many as are found
+    /// How many folds to look at, the first K that are there; default: all of them
     #[arg(
         short = 'k',
         long,
@@ -112,7 +113,8 @@ pub struct ModelArgs {
         allow_hyphen_values = true
     )]
     pub folds: Option<usize>,
-    /// Only these folds, e.g. 1,3
+    /// Only these folds, e.g. 1,3, numbered as their files are (0,2 where those count from
+    /// 0), in bundles from 1
     #[arg(long, value_name = "A,..", value_delimiter = ',')]
     pub fold: Vec<usize>,
 }
@@ -120,13 +122,14 @@ pub struct ModelArgs {
 /// What the network is fed with, where the bundle does not say or says otherwise.
 #[derive(Debug, Args)]
 pub struct InputArgs {
-    /// Size of the network's input, in pixels; default: the bundle's, else 224
+    /// Size of the network's input, in pixels; default: the bundle's or file's, else 224
     #[arg(long, value_name = "N|WxH", value_parser = size_of_input)]
     pub input_size: Option<(usize, usize)>,
-    /// Mean of each channel, for values in 0..1; default: the bundle's, else ImageNet's
+    /// Mean of each channel, for values in 0..1; default: the bundle's or file's, else
+    /// ImageNet's
     #[arg(long, value_name = "M,..", value_delimiter = ',', allow_negative_numbers = true)]
     pub mean: Vec<f32>,
-    /// Standard deviation of each channel; default: the bundle's, else ImageNet's
+    /// Standard deviation of each channel; default: the bundle's or file's, else ImageNet's
     #[arg(long, value_name = "S,..", value_delimiter = ',')]
     pub std: Vec<f32>,
     /// How an image of another shape is brought to the input's shape: stretch it,
@@ -278,7 +281,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn count_of_folds(text: &str) -> Result<usize, String> {
-    at_least_one(text).map_err(|_| "folds are counted from 1: --folds 1 or more".to_owned())
+    let is_list = text.split(',').all(|part| part.trim().parse::<usize>().is_ok());
+    if text.contains(',') && is_list {
+        return Err(format!("it is how many folds there are; did you mean --fold {text}?"));
+    }
+    at_least_one(text).map_err(|_| "it is how many folds to look at: --folds 1 or more".to_owned())
 }
 
 /// 1024 a step: `20K`, `500M`, `16G`, or plain bytes.

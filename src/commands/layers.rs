@@ -48,6 +48,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let input = InputPlan::new(&args.input, model)?;
+    input.assumed_in_words(false).into_iter().for_each(|assumed| talk.note(assumed));
     let (listed, failed) = each_fold(model, talk, |fold| {
         let mut network = engine.open(&fold.open()?, Taps::Activations)?;
         let shape = input.resolve(network.as_ref(), &fold.file)?.shape();

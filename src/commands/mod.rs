@@ -12,9 +12,10 @@ pub mod render;
 pub mod report;
 pub mod show;
 use std::io::{self, Write};
+use std::path::Path;
 
 use crate::args::{Cli, Command};
-use crate::bundle::{FoldFile, Model};
+use crate::bundle::{FoldFile, Model, in_words};
 use crate::engine::Precision;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -47,7 +48,7 @@ fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Resul
     match command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
-            warn_of_gap(&plan.model, talk);
+            plan.input.assumed_in_words(true).into_iter().for_each(|assumed| talk.note(assumed));
             // Before any other thread is there: each hears of signals.
             let interrupt = Interrupt::listen()?;
             let cancelled = interrupt.clone();
@@ -58,7 +59,6 @@ fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Resul
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
-            warn_of_gap(&model, talk);
             let config = configuration(&args.run, Precision::F32, false)?;
             let engine = start(config, std::slice::from_ref(&model), talk)?;
             match args.audit {
@@ -71,7 +71,6 @@ fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Resul
         Command::Accept(args) => accept::run(&args, stdout),
         Command::Insights(args) => {
             let subjects = Subjects::find(&args)?;
-            subjects.models.iter().for_each(|model| warn_of_gap(model, talk));
             let config = configuration(&args.run, Precision::F32, false)?;
             let engine = start(config, &subjects.models, talk)?;
             insights::run(&args, &subjects, &engine, talk, stdout)
@@ -86,12 +85,37 @@ fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Resul
 fn start(config: WorkerConfig, models: &[Model], talk: &Talk) -> Result<WorkerEngine, Error> {
     let starting = WorkerEngine::start(config)?;
     models.iter().for_each(Model::hash_ahead);
-    models.iter().try_for_each(|model| warn_of_other_files(model, talk))?;
+    models.iter().try_for_each(|model| tell_of(model, talk))?;
     starting.ready()
 }
 
-/// A bundle says what its files should be.
-fn warn_of_other_files(model: &Model, talk: &Talk) -> Result<(), Error> {
+/// What is to be known of how a model was found: which of several was taken, which folds
+/// are missing, which are one, and which are not the ones that the bundle describes.
+fn tell_of(model: &Model, talk: &Talk) -> Result<(), Error> {
+    if let (Some(folder), [other, ..]) = (&model.folder, &model.others[..]) {
+        talk.note(format!(
+            "{} is taken from {}; --model {} takes the other one",
+            model.name,
+            folder.display(),
+            as_path(other)
+        ));
+    }
+    if !model.missing.is_empty() {
+        talk.warn(format!(
+            "{}: {}; looked at: {}",
+            model.name,
+            model.missing_in_words(),
+            model.numbers_in_words()
+        ));
+    }
+    for group in model.identical_folds()? {
+        talk.warn(format!(
+            "{}: folds {} are the same file, byte by byte: they say nothing about how far folds \
+             agree",
+            model.name,
+            in_words(&group)
+        ));
+    }
     for file in model.other_files()? {
         talk.warn(format!(
             "{}: not the file that model.json describes (its SHA-256 differs)",
@@ -101,14 +125,11 @@ fn warn_of_other_files(model: &Model, talk: &Talk) -> Result<(), Error> {
     Ok(())
 }
 
-/// Without --folds, a pattern's folds end before the first that has no file.
-fn warn_of_gap(model: &Model, talk: &Talk) {
-    if let Some((missing, there)) = model.gap {
-        talk.warn(format!(
-            "{}: fold {missing} has no file, and fold {there} has: only the folds before {missing} \
-             are looked at; --fold A,B chooses others",
-            model.name
-        ));
+/// A folder as `--model` takes it for a folder, not for a name.
+fn as_path(folder: &Path) -> String {
+    match folder.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
+        true => folder.display().to_string(),
+        false => format!(".{}{}", std::path::MAIN_SEPARATOR, folder.display()),
     }
 }
 

@@ -364,6 +364,13 @@ fn summary(
     images: Vec<String>,
     failed: Vec<String>,
 ) -> ModelInsights {
+    let measured = |file: &&FoldFile| folds.iter().any(|fold| fold.number == file.fold);
+    let network = |file: &FoldFile| {
+        let sha256 = file.digest().ok()?;
+        Some(manifest::Fold { fold: file.fold, file: text(&file.file), sha256 })
+    };
+    let networks: Vec<manifest::Fold> =
+        what.model.folds.iter().filter(measured).filter_map(network).collect();
     let activations: Vec<usize> = (0..first.operators.len())
         .filter(|at| blur::is_activation(&first.operators[*at]))
         .collect();
@@ -377,7 +384,7 @@ fn summary(
             shape,
             receptive_field: first.reaches[*at],
             folds: folds.iter().map(|fold| fold.layer(place, shape)).collect(),
-            agreement: agreements(folds, place),
+            agreement: agreements(folds, &networks, place),
         }
     });
     let layers: Vec<LayerInsights> = layers.collect();
@@ -389,15 +396,10 @@ fn summary(
         };
         folds.iter().map(|fold| fold.seen.iter().map(image).collect()).collect()
     };
-    let measured = |file: &&FoldFile| folds.iter().any(|fold| fold.number == file.fold);
-    let network = |file: &FoldFile| {
-        let sha256 = file.digest().ok()?;
-        Some(manifest::Fold { fold: file.fold, file: text(&file.file), sha256 })
-    };
     let mut model = ModelInsights {
         model: what.model.name.clone(),
         folds: folds.iter().map(|fold| fold.number).collect(),
-        networks: what.model.folds.iter().filter(measured).filter_map(network).collect(),
+        networks,
         images,
         input: [first.input.height, first.input.width],
         input_detail: folds.first().and_then(|fold| Spread::of(fold.input_detail.clone())),
@@ -434,8 +436,11 @@ impl Fold {
     }
 }
 
-fn agreements(folds: &[Fold], place: usize) -> Vec<Vec<Option<f64>>> {
+fn agreements(folds: &[Fold], networks: &[manifest::Fold], place: usize) -> Vec<Vec<Option<f64>>> {
     let pair = |a: &Fold, b: &Fold| {
+        if manifest::are_one_network(networks, a.number, b.number) {
+            return None;
+        }
         let images =
             a.seen.iter().zip(&b.seen).filter_map(|(x, y)| {
                 agreement::spearman(x[place].mean.view(), y[place].mean.view())

@@ -92,14 +92,15 @@ pub struct LayerInsights {
     pub receptive_field: Reach,
     /// The folds' figures, in the order of the model's folds.
     pub folds: Vec<FoldInsights>,
-    /// Spearman's rank correlation of the folds' mean maps, over the images; a matrix.
+    /// Spearman's rank correlation of the folds' mean maps, over the images; a matrix. Null
+    /// where a map is constant, and for two folds that have the same file.
     pub agreement: Vec<Vec<Option<f64>>>,
 }
 
 /// One layer of one fold, over the images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FoldInsights {
-    /// The fold, from 1.
+    /// The fold's number.
     pub fold: usize,
     /// Cycles per image below which 90 % of the mean map's power lies.
     pub detail: Option<Spread>,
@@ -120,7 +121,7 @@ pub struct FoldInsights {
 /// What took the detail away in one fold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Blur {
-    /// The fold, from 1.
+    /// The fold's number.
     pub fold: usize,
     /// The layer that the way ends at.
     pub layer: String,

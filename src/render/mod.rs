@@ -33,7 +33,7 @@ use crate::error::{EXIT_TRY_AGAIN, Error};
 use crate::input::Prepared;
 use crate::interrupt::Interrupt;
 use crate::layers::{Layer, same_in_all_folds};
-use crate::manifest::{Failed, Manifest, Picture};
+use crate::manifest::{self, Failed, Manifest, Picture};
 use crate::output::{Folder, Kept};
 use crate::picture::grid::Order;
 use crate::picture::{Rgb, View};
@@ -393,7 +393,9 @@ impl<'a> Render<'a> {
         let draw = drawer.drawing(&ranges, &orders);
         if plan.consensus {
             manifest.consensus = together::consensus(&draw, looks)?;
-            manifest.agreement = together::agreement(looks, spool)?;
+            manifest.agreement = together::agreement(looks, spool, |a, b| {
+                manifest::are_one_network(&manifest.folds, a, b)
+            })?;
         }
         if plan.wants_sheets() {
             let write = plan.views.contains(&View::Sheet);

@@ -162,8 +162,13 @@ fn mean_and_deviation(maps: &[Array2<f32>]) -> (Array2<f32>, Array2<f32>) {
     (mean.mapv(|value| value as f32), deviation)
 }
 
-/// The rank correlations of the folds' maps, layer by layer.
-pub(super) fn agreement(looks: &[Look], spool: &Spool) -> Result<Vec<Agreement>, Error> {
+/// The rank correlations of the folds' maps, layer by layer. Two folds that are one network
+/// (`are_one`) have none: it would be perfect, and say nothing.
+pub(super) fn agreement(
+    looks: &[Look],
+    spool: &Spool,
+    are_one: impl Fn(usize, usize) -> bool,
+) -> Result<Vec<Agreement>, Error> {
     let mut entries = Vec::new();
     for (b, looks) in by_layer(looks) {
         let folds: Vec<usize> =
@@ -175,7 +180,7 @@ pub(super) fn agreement(looks: &[Look], spool: &Spool) -> Result<Vec<Agreement>,
                 .map(|look| Ok((look.fold, look.parts[0].map(spool)?)))
                 .collect::<Result<Vec<_>, Error>>()?;
             for (fold_a, a) in &maps {
-                for (fold_b, b) in &maps {
+                for (fold_b, b) in maps.iter().filter(|(fold_b, _)| !are_one(*fold_a, *fold_b)) {
                     let place = |fold| folds.iter().position(|other| other == fold);
                     if let (Some(i), Some(j)) = (place(fold_a), place(fold_b)) {
                         found[i][j].extend(spearman(a.view(), b.view()));

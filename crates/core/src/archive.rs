@@ -7,6 +7,7 @@
 mod directory;
 mod pickle;
 mod program;
+mod sniff;
 
 use std::fs::File;
 use std::io::Read;
@@ -23,7 +24,17 @@ pub use program::{Program, is_constant, is_weight};
 /// The extra file in which a TorchScript file can carry its own `model.json`.
 pub const EXTRA: &str = "actviz.json";
 
-const HOW_TO_EXPORT: &str = "export it in Python: torch.jit.script(model.eval()).save('model.pt')";
+/// The extra file in which Ultralytics' exports say what their input is.
+pub const ULTRALYTICS: &str = "config.txt";
+
+/// What a file says about its own input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The text of [`EXTRA`].
+    Description(String),
+    /// The text of [`ULTRALYTICS`].
+    Ultralytics(String),
+}
 
 /// The most bytes that a network may unpack to, unless the user says otherwise: 16 GiB.
 pub const DEFAULT_LIMIT: u64 = 16 << 30;
@@ -51,31 +62,27 @@ pub fn check_size(file: &ModelFile, limit: u64) -> Result<(), Error> {
     })
 }
 
-/// Checks that `file` is a TorchScript archive and returns the text of its extra
-/// file `actviz.json`, if it carries one.
+/// Checks that `file` is a TorchScript archive and returns what it carries to say about its
+/// own input, if anything.
 ///
 /// # Errors
 /// [`Error::NotTorchScript`] with what it is instead; [`Error::Io`] if it cannot be read.
-pub fn check(file: &Path) -> Result<Option<String>, Error> {
+pub fn check(file: &Path) -> Result<Option<Carried>, Error> {
     let not = |problem: &str, hint: &str| Error::NotTorchScript {
         file: file.to_owned(),
         problem: problem.to_owned(),
         hint: hint.to_owned(),
     };
+    let instead = |kind: sniff::Kind| not(&kind.problem, &kind.hint);
     let mut handle = File::open(file).map_err(Error::io("read", file))?;
     let length = handle.metadata().map_err(Error::io("read", file))?.len();
     let mut start = Vec::new();
-    Read::by_ref(&mut handle).take(4).read_to_end(&mut start).map_err(Error::io("read", file))?;
-    if length == 0 {
-        return Err(not("the file is empty", "copy or download it again"));
-    }
+    Read::by_ref(&mut handle)
+        .take(sniff::START as u64)
+        .read_to_end(&mut start)
+        .map_err(Error::io("read", file))?;
     if !start.starts_with(b"PK") {
-        // 0x80 opens a pickle: what torch.save wrote before PyTorch 1.6.
-        let problem = match start[0] {
-            0x80 => "a pickle saved by torch.save, not a TorchScript file",
-            _ => "not a TorchScript file (it is no zip archive)",
-        };
-        return Err(not(problem, HOW_TO_EXPORT));
+        return Err(instead(sniff::of_start(&start, length)));
     }
     let mut archive = directory::open(handle).map_err(|_| {
         not(
@@ -85,23 +92,27 @@ pub fn check(file: &Path) -> Result<Option<String>, Error> {
     })?;
     let names: Vec<String> =
         archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned())).collect();
-    let inside = |end: &str| names.iter().any(|name| name.ends_with(end));
+    let find = |end: &str| names.iter().find(|name| name.ends_with(end));
     let has_code = names.iter().any(|name| name.contains("/code/"));
-    if !has_code || !inside("/constants.pkl") {
-        return Err(if inside("/models/model.json") || inside("archive_format") {
-            not("a file of torch.export (.pt2), not a TorchScript file", HOW_TO_EXPORT)
-        } else if inside("/data.pkl") {
-            not(
-                "saved by torch.save: weights or a pickled module, without the network's code",
-                "load it in Python into its model, then \
-                 torch.jit.script(model.eval()).save('model.pt')",
-            )
-        } else {
-            not("a zip archive, but not a TorchScript file", HOW_TO_EXPORT)
-        });
+    if !has_code || find("/constants.pkl").is_none() {
+        let pickle = find("/data.pkl").map(|name| beginning(&mut archive, name));
+        return Err(instead(sniff::of_archive(&names, &pickle.unwrap_or_default())));
     }
-    let extra = names.iter().find(|name| name.ends_with(&format!("/extra/{EXTRA}")));
-    extra.map(|name| read_text(&mut archive, name, file)).transpose()
+    let extra = |name: &str| find(&format!("/extra/{name}"));
+    if let Some(name) = extra(EXTRA) {
+        return Ok(Some(Carried::Description(read_text(&mut archive, name, file)?)));
+    }
+    let Some(name) = extra(ULTRALYTICS) else { return Ok(None) };
+    Ok(Some(Carried::Ultralytics(read_text(&mut archive, name, file)?)))
+}
+
+/// What a pickle begins with, enough to tell what it holds; nothing of one that is damaged.
+fn beginning(archive: &mut ZipArchive<File>, name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(entry) = archive.by_name(name) {
+        let _ = entry.take(1 << 16).read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 fn read_text(archive: &mut ZipArchive<File>, name: &str, file: &Path) -> Result<String, Error> {

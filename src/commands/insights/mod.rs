@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::images;
 use crate::insights::{self, Blur, Document, Measure, ModelInsights};
 use crate::output;
-use crate::plan::InputPlan;
+use crate::plan::{InputPlan, refuse_networks};
 use crate::talk::{Talk, line};
 
 /// What is looked at: every model with its images.
@@ -31,6 +31,7 @@ impl Subjects {
     /// Those of [`Model::find`] and [`images::expand`]; [`Error::Usage`] if a model has no
     /// image.
     pub fn find(args: &InsightsArgs) -> Result<Subjects, Error> {
+        refuse_networks(&args.images)?;
         let given = images::expand(&args.images)?;
         let (mut models, mut all) = (Vec::new(), Vec::new());
         for name in &args.model {
@@ -64,9 +65,12 @@ pub fn run(
 ) -> anyhow::Result<u8> {
     let (mut models, mut last) = (Vec::new(), None);
     for (model, files) in subjects.models.iter().zip(&subjects.images) {
+        let input = InputPlan::new(&args.input, model)?;
+        let assumed = input.assumed_in_words(true);
+        assumed.into_iter().for_each(|assumed| talk.note(format!("{}: {assumed}", model.name)));
         talk.start((files.len() * model.folds.len()) as u64, "images");
         let measure = Measure {
-            input: InputPlan::new(&args.input, model)?,
+            input,
             model,
             images: files,
             layers: &args.layers,
