@@ -26,7 +26,7 @@ pub struct InsightsArgs {
     /// in it; several are put side by side
     #[arg(short, long, value_name = "NAME|DIR|FILE|PATTERN", required = true)]
     pub model: Vec<String>,
-    /// How many folds there are; default: as many as are found
+    /// How many folds to look at, the first K that are there; default: all of them
     #[arg(
         short = 'k',
         long,
@@ -35,11 +35,18 @@ pub struct InsightsArgs {
         allow_hyphen_values = true
     )]
     pub folds: Option<usize>,
-    /// Only these folds, e.g. 1,3
+    /// Only these folds, e.g. 1,3, numbered as their files are, in bundles from 1
     #[arg(long, value_name = "A,..", value_delimiter = ',')]
     pub fold: Vec<usize>,
-    /// Which activation layers: all, auto, every:N, or names, globs and numbers
-    #[arg(short, long, value_name = "CHOICE", default_value = "all")]
+    /// Which activation layers: all, auto, every:N, or a list of names, globs, numbers,
+    /// ranges and op:NAME, as for render
+    #[arg(
+        short,
+        long,
+        value_name = "CHOICE",
+        default_value = "all",
+        allow_negative_numbers = true
+    )]
     pub layers: Choice,
     /// At how many places of each layer (the centre, then the quarters) the effective
     /// receptive field is measured, 0 to 5; 0 leaves it out, and is much faster

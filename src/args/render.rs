@@ -24,17 +24,17 @@ Examples:
   actviz render --model cnn9 --layers all --colormap magma -o out photo.jpg
   actviz render --model resnet50 --scale folds --view heat,overlay,sheet --legend
   actviz render --model 'runs/fold_{fold}.pt' --folds 5 --raw photos/*.png
-  actviz render --model strange.pt --timeout 60 --max-memory 4G
-  actviz render --model net.pt --layers 'layer1.*,12' --size 512 @list.txt
+  actviz render --model strange.pt --timeout 60 --max-memory 4G photo.jpg
+  actviz render --model net.pt --layers 'layer1.*,4-6,last' --size 512 @list.txt
   find photos -name '*.jpg' | actviz render --model resnet50 -o out -
-  find photos -print0 -name '*.jpg' | actviz render --model resnet50 --files0-from -
+  find photos -name '*.jpg' -print0 | actviz render --model resnet50 --files0-from -
   actviz render --model resnet50 --shard 2/4 -o shared photos/    (then: actviz merge shared)
 
 Run again, the same command keeps what is whole and makes what is missing, whether it
 was interrupted, killed, or had no room on the disk.
 
-Files: a_b.png, a = fold, b = position of the layer in the chosen list, both from
-1; in OUT for one image, in OUT/IMAGE'S NAME/ for several. OUT/manifest.json says
+Files: a_b.png, a = fold (the number in its file's name; in bundles from 1), b = position
+of the layer in the chosen list, from 1; in OUT for one image, in OUT/IMAGE'S NAME/ for several. OUT/manifest.json says
 which layer each picture shows, and the values at the ends of its colours; so does
 `actviz show FILE.png`.")]
 pub struct RenderArgs {
@@ -52,9 +52,16 @@ pub struct RenderArgs {
     /// The folder to write into
     #[arg(short, long, value_name = "DIR", default_value = "actviz-out")]
     pub out: PathBuf,
-    /// auto (the bundle's list, else at most 10 evenly spaced), all, every:N, or a
-    /// list of names, globs and numbers as `actviz layers` prints them
-    #[arg(short, long, value_name = "CHOICE", default_value = "auto")]
+    /// auto (the bundle's list, else at most 10 evenly spaced), all, every:N, or a list of
+    /// names, globs and numbers as `actviz layers` prints them, ranges (1-5, 40-, first,
+    /// last) and activation functions (op:gelu)
+    #[arg(
+        short,
+        long,
+        value_name = "CHOICE",
+        default_value = "auto",
+        allow_negative_numbers = true
+    )]
     pub layers: Choice,
     /// How a layer's channels become one map: mean, max, l2, std, pca (the first
     /// principal component), channel:N (from 1), or top:K (the K most active channels,
