@@ -27,8 +27,9 @@ fn every_command_of_the_readme_that_calls_actviz_works() {
         commands(&readme, "sh").into_iter().filter(|line| line.contains("actviz ")).collect();
     assert!(lines.len() >= 8, "{lines:?}");
 
-    // What the README supposes to be there: photographs, and checkpoints of one's own.
-    let place = Place::with(&[("examples/images", "photos"), ("models/resnet50", "runs")]);
+    // What a fresh clone has.
+    let place =
+        Place::with(&[("examples/images", "examples/images"), ("models/cnn9", "models/cnn9")]);
     for line in lines {
         place.run(&line);
     }
@@ -60,7 +61,7 @@ impl Place {
     fn with(copies: &[(&str, &str)]) -> Place {
         let place = Place(tempfile::tempdir().unwrap());
         for (from, to) in copies {
-            fs::create_dir(place.0.path().join(to)).unwrap();
+            fs::create_dir_all(place.0.path().join(to)).unwrap();
             let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
             for entry in fs::read_dir(from).unwrap() {
                 let file = entry.unwrap().path();
