@@ -148,8 +148,8 @@ fn a_pattern_of_files_is_folds_that_are_numbered_as_the_files_are() {
             ["0_1.png", "0_2.png", "0_3.png", "1_1.png", "1_2.png", "1_3.png", "manifest.json"]
         );
     }
-    let one = ["render", "-m", "runs/net{fold}.pt", "--fold", "0", "-o", "c", &fox];
-    place.actviz(&one).assert().success();
+    let one = ["render", "-m", "runs/net{fold}.pt", "--fold", "0", "-o", "c", "--input-size", "64"];
+    place.actviz(&one).arg(&fox).assert().success();
     assert!(place.files("c").iter().all(|file| !file.starts_with('1')));
 }
 
