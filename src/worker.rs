@@ -20,9 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actviz_core::archive;
-use actviz_core::engine::{
-    DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps,
-};
+use actviz_core::engine::{DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps};
 use actviz_core::model_file::ModelFile;
 use actviz_core::protocol::Settings;
 

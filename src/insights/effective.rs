@@ -1,7 +1,7 @@
 //! How much of its receptive field a layer really looks at.
 
-use ndarray::{Array2, Array3, Axis};
 use ndarray::ArrayView2;
+use ndarray::{Array2, Array3, Axis};
 
 /// The share of the gradient's energy that the effective field holds.
 pub const SHARE: f64 = 0.9;

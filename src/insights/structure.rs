@@ -41,10 +41,7 @@ pub struct Step {
 impl Structure {
     /// What [`crate::engine::Network::graph`] tells.
     pub fn of(graph: &Graph) -> Structure {
-        Structure {
-            values: graph.values.iter().map(Value::of).collect(),
-            taps: graph.taps.clone(),
-        }
+        Structure { values: graph.values.iter().map(Value::of).collect(), taps: graph.taps.clone() }
     }
 
     #[cfg(test)]

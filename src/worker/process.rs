@@ -368,7 +368,8 @@ fn environment(config: &WorkerConfig) -> Vec<(String, std::ffi::OsString)> {
     let own = std::env::split_paths(&own).filter(|folder| folder.is_absolute());
     let folders = std::iter::once(config.libtorch.folder.clone()).chain(own);
     let path = std::env::join_paths(folders);
-    variables.push((loader.to_owned(), path.unwrap_or_else(|_| config.libtorch.folder.clone().into())));
+    variables
+        .push((loader.to_owned(), path.unwrap_or_else(|_| config.libtorch.folder.clone().into())));
     variables
 }
 

@@ -251,6 +251,9 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// [`Error::Run`] if the network fails or a wanted layer was not executed.
-    fn run(&mut self, batch: &Batch, probes: &[(LayerId, Probe)])
-    -> Result<Vec<Vec<Output>>, Error>;
+    fn run(
+        &mut self,
+        batch: &Batch,
+        probes: &[(LayerId, Probe)],
+    ) -> Result<Vec<Vec<Output>>, Error>;
 }

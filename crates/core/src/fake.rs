@@ -197,9 +197,7 @@ impl Network for FakeNetwork {
                     }
                     _ if !is_picture => Some(Array3::ones((1, 2, 2))),
                     Probe::Channels => Some(channels()),
-                    Probe::Reduced(how) => {
-                        Some(how.apply(channels().view()).insert_axis(Axis(0)))
-                    }
+                    Probe::Reduced(how) => Some(how.apply(channels().view()).insert_axis(Axis(0))),
                 })
             };
             probes.iter().map(answer).collect()
@@ -218,8 +216,7 @@ fn gradient(
     let block = |at: f64, side: usize| ((at * (side >> n) as f64) as usize) << n;
     let (top, left) = (block(row, height), block(column, width));
     Array3::from_shape_fn((channels, height, width), |(channel, y, x)| {
-        let is_inside =
-            (top..top + (1 << n)).contains(&y) && (left..left + (1 << n)).contains(&x);
+        let is_inside = (top..top + (1 << n)).contains(&y) && (left..left + (1 << n)).contains(&x);
         f32::from(channel == 0 && is_inside)
     })
 }

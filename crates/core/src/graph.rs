@@ -75,7 +75,9 @@ fn value(line: &str) -> Option<Value> {
     let (id, operator) = (fields.next()?.parse().ok()?, fields.next()?.to_owned());
     let mut numbers = || match fields.next() {
         None | Some("-") => Some(None),
-        Some(list) => list.split(',').map(|n| n.parse().ok()).collect::<Option<Vec<i64>>>().map(Some),
+        Some(list) => {
+            list.split(',').map(|n| n.parse().ok()).collect::<Option<Vec<i64>>>().map(Some)
+        }
     };
     let (kernel, stride) = (numbers()?.unwrap_or_default(), numbers()?.unwrap_or_default());
     let (padding, dilation) = (numbers()?.unwrap_or_default(), numbers()?.unwrap_or_default());
@@ -94,7 +96,8 @@ mod tests {
 
     #[test]
     fn values_and_taps_are_read() {
-        let text = "value 1 conv2d 3,3 2,2 1,1 1,1 - : 0 ?\nvalue 2 cat - - - - 1 : 1\ntap 2\ntap -";
+        let text =
+            "value 1 conv2d 3,3 2,2 1,1 1,1 - : 0 ?\nvalue 2 cat - - - - 1 : 1\ntap 2\ntap -";
         let graph: Graph = text.parse().expect("a graph");
         assert_eq!(graph.taps, [Some(2), None]);
         assert_eq!(graph.values[0].kernel, [3, 3]);

@@ -38,25 +38,25 @@ pub enum Reduce {
 }
 
 impl Reduce {
-/// Channels x height x width -> height x width. NaN stays NaN.
-///
-/// An engine does the same on its device; this is for channels that are already here.
-pub fn apply(self, channels: ArrayView3<'_, f32>) -> Array2<f32> {
-    let count = channels.len_of(Axis(0)).max(1) as f32;
-    let max = |a: f32, b: f32| if a.is_nan() || a > b { a } else { b };
-    channels.map_axis(Axis(0), |values| match self {
-        Reduce::Mean => values.sum() / count,
-        Reduce::Max => values.iter().copied().fold(f32::NEG_INFINITY, max),
-        Reduce::L2 => values.iter().map(|value| value * value).sum::<f32>().sqrt(),
-        Reduce::Std => {
-            // In f64: the mean of equal values is then that value, and they deviate by 0.
-            let count = f64::from(count);
-            let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
-            let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2));
-            (squares.sum::<f64>() / count).sqrt() as f32
-        }
-    })
-}
+    /// Channels x height x width -> height x width. NaN stays NaN.
+    ///
+    /// An engine does the same on its device; this is for channels that are already here.
+    pub fn apply(self, channels: ArrayView3<'_, f32>) -> Array2<f32> {
+        let count = channels.len_of(Axis(0)).max(1) as f32;
+        let max = |a: f32, b: f32| if a.is_nan() || a > b { a } else { b };
+        channels.map_axis(Axis(0), |values| match self {
+            Reduce::Mean => values.sum() / count,
+            Reduce::Max => values.iter().copied().fold(f32::NEG_INFINITY, max),
+            Reduce::L2 => values.iter().map(|value| value * value).sum::<f32>().sqrt(),
+            Reduce::Std => {
+                // In f64: the mean of equal values is then that value, and they deviate by 0.
+                let count = f64::from(count);
+                let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+                let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2));
+                (squares.sum::<f64>() / count).sqrt() as f32
+            }
+        })
+    }
 }
 
 #[cfg(test)]

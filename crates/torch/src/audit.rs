@@ -18,9 +18,8 @@ use actviz_core::model_file::ModelFile;
 pub(super) fn of(file: &ModelFile, allowed: &[String]) -> Result<Vec<OperatorUse>, Error> {
     let records = Records::of(file)?;
     Program::of(file)?;
-    let text = unpacking(&records, |unpack| {
-        ffi::audit(file.as_fd(), &ffi::c_lines(allowed)?, unpack)
-    })?;
+    let text =
+        unpacking(&records, |unpack| ffi::audit(file.as_fd(), &ffi::c_lines(allowed)?, unpack))?;
     let text = text.map_err(|detail| Error::Load {
         file: file.path().to_owned(),
         message: message::headline(&detail),

@@ -42,9 +42,7 @@ mod serve;
 mod spare;
 
 use actviz_core::archive;
-use actviz_core::engine::{
-    DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps,
-};
+use actviz_core::engine::{DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps};
 use actviz_core::error::Error;
 use actviz_core::model_file::ModelFile;
 

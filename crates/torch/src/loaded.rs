@@ -10,8 +10,8 @@ use super::message;
 use crate::records::Records;
 use actviz_core::archive::Program;
 use actviz_core::engine::{Device, InputShape, Taps};
-use actviz_core::graph::Graph;
 use actviz_core::error::Error;
+use actviz_core::graph::Graph;
 use actviz_core::layers::{Layer, Order};
 
 /// One activation call in the network's code. In a loop it may run several times, in

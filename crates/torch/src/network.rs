@@ -259,7 +259,9 @@ impl Network for TorchNetwork {
         let images = batch.images.outer_iter();
         let mut gradients = match units.is_empty() {
             true => Vec::new(),
-            false => images.map(|image| self.gradients(&image.to_owned(), &units)).collect::<Result<_, _>>()?,
+            false => images
+                .map(|image| self.gradients(&image.to_owned(), &units))
+                .collect::<Result<_, _>>()?,
         };
         if units.len() == probes.len() {
             return Ok(gradients);
@@ -267,7 +269,8 @@ impl Network for TorchNetwork {
         let captured = self.run_batch(batch, &wanted)?;
         let in_order = |(image, maps): (usize, Vec<Array3<f32>>)| {
             let mut maps = maps.into_iter();
-            let mut gradients = gradients.get_mut(image).map(std::mem::take).unwrap_or_default().into_iter();
+            let mut gradients =
+                gradients.get_mut(image).map(std::mem::take).unwrap_or_default().into_iter();
             let output = |probe: &(LayerId, Probe)| match probe.1 {
                 Probe::Gradient { .. } => gradients.next().flatten(),
                 Probe::Channels | Probe::Reduced(_) => maps.next(),

@@ -65,10 +65,12 @@ impl Records {
     pub fn unpack(&self, mut wanted: Vec<(&str, &mut [u8])>) -> Result<(), Error> {
         // The largest first, or one of them would be left for the end.
         wanted.sort_by_key(|(_, place)| std::cmp::Reverse(place.len()));
-        wanted.into_par_iter().with_max_len(1).try_for_each_init(
-            Decompressor::new,
-            |decompressor, (name, place)| self.unpack_one(name, place, decompressor),
-        )
+        wanted
+            .into_par_iter()
+            .with_max_len(1)
+            .try_for_each_init(Decompressor::new, |decompressor, (name, place)| {
+                self.unpack_one(name, place, decompressor)
+            })
     }
 
     fn unpack_one(

@@ -36,9 +36,7 @@ pub fn serve(mut socket: UnixStream) -> io::Result<()> {
             protocol::send(&mut socket, &ready, &[], None)?;
             answer_all(&engine, &mut socket)
         }
-        Err(error) => {
-            protocol::send(&mut socket, &Answer::Failed(Failure::of(error)), &[], None)
-        }
+        Err(error) => protocol::send(&mut socket, &Answer::Failed(Failure::of(error)), &[], None),
     }
 }
 
@@ -56,7 +54,8 @@ fn set_up(settings: &Settings) -> Result<TorchEngine, Error> {
     if engine.runtime().device == Device::Cpu
         && let Some(bytes) = settings.most_memory.or_else(limits::memory_of_machine)
     {
-        limits::limit_memory(bytes).map_err(Error::io("limit the memory of", "this process".as_ref()))?;
+        limits::limit_memory(bytes)
+            .map_err(Error::io("limit the memory of", "this process".as_ref()))?;
     }
     Ok(engine)
 }

@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use actviz_core::engine::{Batch, Device, DeviceChoice, Engine, InputShape, Network, Probe, Reduce, Taps};
+use actviz_core::engine::{
+    Batch, Device, DeviceChoice, Engine, InputShape, Network, Probe, Reduce, Taps,
+};
 use actviz_core::error::Error;
 use actviz_core::model_file::ModelFile;
 use actviz_torch::{TorchEngine, end_with_parent, limit_memory};

@@ -158,7 +158,8 @@ fn images_of_one_batch_do_not_decide_for_each_other() {
 fn a_layer_that_an_image_does_not_execute_is_named_in_the_error() {
     let reference = &fixture("branched")[0];
     let wanted = ["relu".to_owned()];
-    let error = maps(&mut reference.network(), &reference.images(), &wanted, Probe::Channels).unwrap_err();
+    let error =
+        maps(&mut reference.network(), &reference.images(), &wanted, Probe::Channels).unwrap_err();
     assert!(matches!(&error, Error::Run { message, .. } if message.contains("layer relu")));
 }
 
@@ -174,7 +175,8 @@ fn what_an_engine_knows_of_other_networks_changes_no_answer() {
     for file in files {
         for side in [32, 64] {
             let input = InputShape { channels: 3, height: side, width: side };
-            let (Ok(mut shared), Ok(mut alone)) = (load(&one, &file), load(&engine(), &file)) else {
+            let (Ok(mut shared), Ok(mut alone)) = (load(&one, &file), load(&engine(), &file))
+            else {
                 continue;
             };
             match (shared.layers(input), alone.layers(input)) {

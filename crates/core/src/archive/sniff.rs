@@ -3,6 +3,10 @@
 //! Told from a file's first bytes, and of zip archives from the names inside: formats that
 //! networks are kept in, and what people get instead of one when a download goes wrong.
 
+/// What PNG, JPEG, GIF, WebP, BMP and TIFF begin with.
+const PICTURES: [&[u8]; 7] =
+    [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*"];
+
 /// What a file is instead, and how to get a TorchScript file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -92,7 +96,7 @@ pub fn of_start(start: &[u8], length: u64) -> Kind {
             "--model takes the network; arrays go where pictures go",
         );
     }
-    if image::guess_format(start).is_ok() {
+    if PICTURES.iter().any(|mark| start.starts_with(mark)) {
         return kind("a picture, not a network", "--model takes the network, pictures follow it");
     }
     if let Some(unpack) = compressed(start) {

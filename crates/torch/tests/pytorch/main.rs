@@ -36,11 +36,12 @@ fn the_readme_s_python_makes_a_file_that_can_be_looked_at() {
     let code = format!("import torchvision\nmodel = torchvision.models.resnet18()\n{block}");
     let made = python().args(["-c", &code]).current_dir(place.path()).status().unwrap();
     assert!(made.success());
-    let listed = Command::new(Path::new(env!("CARGO_BIN_EXE_actviz-torch")).with_file_name("actviz"))
-        .args(["layers", "--model", "runs/fold_{fold}.pt"])
-        .current_dir(place.path())
-        .output()
-        .unwrap();
+    let listed =
+        Command::new(Path::new(env!("CARGO_BIN_EXE_actviz-torch")).with_file_name("actviz"))
+            .args(["layers", "--model", "runs/fold_{fold}.pt"])
+            .current_dir(place.path())
+            .output()
+            .unwrap();
     let table = String::from_utf8(listed.stdout).unwrap();
     assert!(table.contains("layer4.1.relu_1"), "{table}");
 }
