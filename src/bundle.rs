@@ -19,6 +19,7 @@ use strum::{Display, EnumString, VariantNames};
 use crate::archive;
 use crate::error::Error;
 use crate::model_file::ModelFile;
+use crate::plan::MOST_CHANNELS;
 
 pub use pattern::{PLACE, in_words};
 use pattern::{Pattern, missing};
@@ -79,7 +80,7 @@ pub struct DescribedFold {
 /// What a network is fed with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// 1 (grey) or 3 (RGB).
+    /// 1 (grey), 3 (RGB), or as many as the network was made for, up to 4096.
     pub channels: usize,
     /// Pixels.
     pub width: usize,
@@ -465,8 +466,9 @@ impl Description {
 impl Input {
     /// Whether pictures can be brought to it; else, why not.
     fn check(&self) -> Result<(), String> {
-        if !matches!(self.channels, 1 | 3) || self.width == 0 || self.height == 0 {
-            return Err("channels is 1 or 3, width and height at least 1".to_owned());
+        let is_possible = (1..=MOST_CHANNELS).contains(&self.channels);
+        if !is_possible || self.width == 0 || self.height == 0 {
+            return Err(format!("channels is 1 to {MOST_CHANNELS}, width and height at least 1"));
         }
         if self.width.saturating_mul(self.height) > MOST_PIXELS {
             return Err(format!("width x height is at most {MOST_PIXELS}"));
@@ -477,7 +479,9 @@ impl Input {
         if !self.std.iter().all(|number| *number > 0.0) {
             return Err("std has numbers above 0: images are divided by it".to_owned());
         }
-        match self.mean.iter().chain(&self.std).all(|number| *number <= 1.0) {
+        // Other counts are those of arrays, whose values have units of their own.
+        let is_picture = matches!(self.channels, 1 | 3);
+        match !is_picture || self.mean.iter().chain(&self.std).all(|number| *number <= 1.0) {
             true => Ok(()),
             false => {
                 Err("mean and std are for values in 0..1: divide those for 0..255 by 255"

@@ -13,7 +13,7 @@ use crate::colormap::Colormap;
 use crate::engine::{Engine, InputShape, Network, Precision};
 use crate::error::Error;
 use crate::images;
-use crate::input::Limits;
+use crate::input::{self, Limits, Reading};
 use crate::layers::Choice;
 use crate::manifest::{self, Manifest};
 use crate::maps::Flag;
@@ -25,10 +25,12 @@ use crate::scale::Scale;
 use crate::shard::Shard;
 
 pub use names::PlannedImage;
-use names::{each_once, name_images};
+use names::{Frame, each_once, name_images};
 
 /// The side of the input where nothing says otherwise.
 const DEFAULT_SIDE: usize = 224;
+/// More channels than any instrument has.
+pub const MOST_CHANNELS: usize = 4096;
 /// ImageNet's mean, as torchvision's models are trained with.
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet's standard deviation, likewise.
@@ -53,8 +55,10 @@ pub struct Plan {
     pub precision: Precision,
     /// Whether the first failure ends the run.
     pub fail_fast: bool,
-    /// How large a picture may be.
-    pub limits: Limits,
+    /// How images are read.
+    pub reading: Reading,
+    /// What was found where, in words.
+    pub notes: Vec<String>,
     /// Which layers.
     pub layers: Choice,
     /// How channels become a map.
@@ -143,10 +147,62 @@ impl std::fmt::Display for BatchSize {
     }
 }
 
+/// `--frame`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FrameChoice {
+    /// The first one of each file, which keeps the file's name.
+    #[default]
+    First,
+    /// This one, from 1.
+    Number(usize),
+    /// Every one of files that have several.
+    All,
+}
+
+impl FrameChoice {
+    /// The images that these files are.
+    fn of(self, files: Vec<PathBuf>, limits: Limits) -> Vec<Frame> {
+        let of_file = |path: PathBuf| -> Vec<Frame> {
+            match self {
+                FrameChoice::First => vec![(path, None)],
+                FrameChoice::Number(number) => vec![(path, Some(number))],
+                FrameChoice::All => match input::count_frames(&path, limits) {
+                    1 => vec![(path, None)],
+                    count => (1..=count).map(|frame| (path.clone(), Some(frame))).collect(),
+                },
+            }
+        };
+        files.into_iter().flat_map(of_file).collect()
+    }
+}
+
+impl std::str::FromStr for FrameChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FrameChoice, String> {
+        match (text, text.parse()) {
+            ("all", _) => Ok(FrameChoice::All),
+            (_, Ok(number)) if number > 0 => Ok(FrameChoice::Number(number)),
+            _ => Err("it is all, or a number from 1".to_owned()),
+        }
+    }
+}
+
+/// How images are read, as far as the flags of the input say; with the limits of the library.
+pub fn reading(args: &InputArgs) -> Reading {
+    Reading {
+        limits: Limits::default(),
+        layout: args.layout,
+        mean: args.mean.clone(),
+        std: args.std.clone(),
+    }
+}
+
 /// The input's flags over what the bundle says.
 #[derive(Clone, Debug)]
 pub struct InputPlan {
     described: Option<Input>,
+    channels: Option<usize>,
     size: Option<(usize, usize)>,
     mean: Vec<f32>,
     std: Vec<f32>,
@@ -162,9 +218,9 @@ impl Plan {
         let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
         let input = InputPlan::new(&args.input, &model)?;
         refuse_networks(&args.images)?;
-        let mut files = images::expand(&args.images)?;
+        let images::Found { mut files, notes } = images::expand(&args.images, Some(&args.out))?;
         if let Some(list) = &args.files0_from {
-            files.extend(images::listed_with_zeros(list)?);
+            files.extend(images::read_with_zeros(list)?);
         } else if args.images.is_empty() {
             files.extend(model.sample.clone());
         }
@@ -176,6 +232,7 @@ impl Plan {
             };
             return Err(Error::usage_hint(what, "actviz render --model ... photo.png"));
         }
+        refuse_0_to_255(&args.input, &files)?;
         if let Some(file) = files.iter().find(|file| output::would_overwrite(&args.out, file)) {
             return Err(Error::usage_hint(
                 format!("a picture might be written over the image {}", file.display()),
@@ -195,9 +252,10 @@ impl Plan {
                 "leave it out, or take more folds with --folds K or --fold A,B",
             ));
         }
-        let files = each_once(files);
-        let listed = files.len();
-        let images = name_images(files, &args.out)?;
+        let limits = Limits { bytes: args.max_image_size, pixels: args.max_image_pixels };
+        let frames = args.frame.unwrap_or_default().of(each_once(files), limits);
+        let listed = frames.len();
+        let images = name_images(frames, &args.out)?;
         let (images, shard) = match shard(args)? {
             Some(shard) => part(images, shard),
             None => (images, None),
@@ -211,7 +269,8 @@ impl Plan {
             batch: if args.deterministic { 1 } else { args.batch.of(listed) },
             precision: args.precision,
             fail_fast: args.fail_fast,
-            limits: Limits { bytes: args.max_image_size, pixels: args.max_image_pixels },
+            reading: Reading { limits, ..reading(&args.input) },
+            notes,
             layers: args.layers.clone(),
             reduce: args.reduce,
             scale: args.scale,
@@ -241,6 +300,16 @@ impl Plan {
         self.scale.is_local() && !waits
     }
 
+    /// What progress counts: a layer of a fold for an image is one picture, unless it has
+    /// several, or they wait for those of other images.
+    pub fn unit(&self) -> &'static str {
+        let is_one = matches!(self.views[..], [View::Heat | View::Overlay | View::Grid]);
+        match self.is_local() && is_one && !matches!(self.reduce, Reduction::Top(_)) {
+            true => "pictures",
+            false => "maps",
+        }
+    }
+
     /// Whether sheets are drawn, to be written or to be shown.
     pub fn wants_sheets(&self) -> bool {
         self.preview || self.views.contains(&View::Sheet)
@@ -261,10 +330,8 @@ impl Plan {
             file: text(&fold.file),
             sha256: String::new(),
         };
-        let image = |image: &PlannedImage| manifest::Image {
-            path: text(&image.path),
-            sha256: String::new(),
-        };
+        let image =
+            |image: &PlannedImage| manifest::Image { path: image.label(), sha256: String::new() };
         Manifest {
             schema: manifest::SCHEMA,
             actviz: env!("CARGO_PKG_VERSION").to_owned(),
@@ -381,7 +448,7 @@ fn shard(args: &RenderArgs) -> Result<Option<Shard>, Error> {
 
 /// The images of a shard, and what it has to know of the others.
 fn part(images: Vec<PlannedImage>, shard: Shard) -> (Vec<PlannedImage>, Option<manifest::Part>) {
-    let paths: Vec<String> = images.iter().map(|image| text(&image.path)).collect();
+    let paths: Vec<String> = images.iter().map(PlannedImage::label).collect();
     let own = |image: &PlannedImage| shard.holds(&image.name);
     let places = (0..images.len()).filter(|place| own(&images[*place])).collect();
     let part = manifest::Part::new(shard, paths.iter().map(String::as_str), places);
@@ -422,7 +489,7 @@ impl InputPlan {
     /// [`Error::Usage`] for a standard deviation of zero or a wrong count of numbers.
     pub fn new(args: &InputArgs, model: &Model) -> Result<InputPlan, Error> {
         for (flag, numbers) in [("--mean", &args.mean), ("--std", &args.std)] {
-            if !matches!(numbers.len(), 0 | 1 | 3) {
+            if numbers.len() > args.channels.unwrap_or(MOST_CHANNELS).max(1) {
                 return Err(Error::usage_hint(
                     format!("{flag} has {} numbers", numbers.len()),
                     "one number for all channels, or one for each",
@@ -435,9 +502,6 @@ impl InputPlan {
                 ));
             }
         }
-        if args.mean.iter().chain(&args.std).any(|number| *number > 1.0) {
-            return Err(for_0_to_255(args));
-        }
         if args.std.iter().any(|number| *number <= 0.0) {
             return Err(Error::usage_hint(
                 "--std takes numbers above 0",
@@ -446,6 +510,7 @@ impl InputPlan {
         }
         Ok(InputPlan {
             described: model.input.clone(),
+            channels: args.channels,
             size: args.input_size,
             mean: args.mean.clone(),
             std: args.std.clone(),
@@ -488,16 +553,19 @@ impl InputPlan {
         })
     }
 
-    /// What `network` is fed with, now that its first convolution can be seen.
+    /// What `network` is fed with, now that its first convolution can be seen. The number of
+    /// channels is that of `--channels`, of the bundle, of the network, or of `--mean`.
     ///
     /// # Errors
-    /// [`Error::Channels`] if pictures cannot give what it wants, [`Error::Usage`] if
+    /// [`Error::Channels`] if the bundle and the network do not agree, [`Error::Usage`] if
     /// `--mean` or `--std` have another number of channels.
     pub fn resolve(&self, network: &dyn Network, file: &Path) -> Result<Input, Error> {
         let described = self.described.as_ref();
         let wanted = network.input_channels();
-        let channels = described.map(|input| input.channels).or(wanted).unwrap_or(3);
-        if !matches!(channels, 1 | 3) || wanted.is_some_and(|wanted| wanted != channels) {
+        let said = self.channels.or(described.map(|input| input.channels));
+        let channels = said.or(wanted).or(self.channels_of_numbers()).unwrap_or(3);
+        let contradicts = self.channels.is_none() && wanted.is_some_and(|own| own != channels);
+        if !(1..=MOST_CHANNELS).contains(&channels) || contradicts {
             return Err(Error::Channels {
                 file: file.to_owned(),
                 wanted: wanted.unwrap_or(channels),
@@ -508,12 +576,15 @@ impl InputPlan {
             .size
             .or(described.map(|input| (input.width, input.height)))
             .unwrap_or((DEFAULT_SIDE, DEFAULT_SIDE));
-        let numbers = |flag: &str, given: &[f32], own: Option<&Vec<f32>>, default: [f32; 3]| {
+        let numbers = |flag: &str, given: &[f32], own: Option<&Vec<f32>>, rgb: [f32; 3], none| {
+            let own = own.filter(|own| own.len() == channels);
             match (given.len(), own) {
                 (0, Some(own)) => Ok(own.clone()),
-                (0, None) if channels == 3 => Ok(default.to_vec()),
+                (0, None) if channels == 3 => Ok(rgb.to_vec()),
                 // Grey: the mean of the three.
-                (0, None) => Ok(vec![default.iter().sum::<f32>() / 3.0]),
+                (0, None) if channels == 1 => Ok(vec![rgb.iter().sum::<f32>() / 3.0]),
+                // What other channels are is not known.
+                (0, None) => Ok(vec![none; channels]),
                 (1, _) => Ok(vec![given[0]; channels]),
                 (count, _) if count == channels => Ok(given.to_vec()),
                 (count, _) => Err(Error::usage_hint(
@@ -522,10 +593,33 @@ impl InputPlan {
                 )),
             }
         };
-        let mean = numbers("--mean", &self.mean, described.map(|i| &i.mean), IMAGENET_MEAN)?;
-        let std = numbers("--std", &self.std, described.map(|i| &i.std), IMAGENET_STD)?;
+        let mean = numbers("--mean", &self.mean, described.map(|i| &i.mean), IMAGENET_MEAN, 0.0)?;
+        let std = numbers("--std", &self.std, described.map(|i| &i.std), IMAGENET_STD, 1.0)?;
         let resize = self.resize.or(described.map(|input| input.resize)).unwrap_or_default();
         Ok(Input { channels, width, height, mean, std, resize })
+    }
+
+    /// As many as `--mean` or `--std` has numbers: nobody else says.
+    fn channels_of_numbers(&self) -> Option<usize> {
+        let count = self.mean.len().max(self.std.len());
+        (count > 0).then_some(count)
+    }
+}
+
+/// Refuses numbers for values of 0 to 255, where pictures are read, which have 0..1 here.
+/// Arrays and TIFF files may have values in units of their own.
+///
+/// # Errors
+/// [`Error::Usage`] with the numbers that are meant.
+pub fn refuse_0_to_255(args: &InputArgs, images: &[PathBuf]) -> Result<(), Error> {
+    let is_above_1 = args.mean.iter().chain(&args.std).any(|number| *number > 1.0);
+    let holds_values = |path: &PathBuf| {
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| ["npy", "npz", "tif", "tiff"].iter().any(|e| ending == *e))
+    };
+    match is_above_1 && !images.iter().all(holds_values) {
+        true => Err(for_0_to_255(args)),
+        false => Ok(()),
     }
 }
 

@@ -7,7 +7,9 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +115,24 @@ pub fn detail(text: &str) {
 /// How often progress is told where there is no terminal.
 const NEXT_LINE: Duration = Duration::from_secs(60);
 
+/// How fast it goes, and how long it will: nothing before that can be told.
+fn pace(done: u64, a_second: f64, left: Duration) -> String {
+    if done == 0 || a_second <= 0.0 || left.is_zero() {
+        return String::new();
+    }
+    let speed = match a_second {
+        slow if slow < 1.0 => format!("{:.0} a minute", (slow * 60.0).max(1.0)),
+        fast => format!("{fast:.0} a second"),
+    };
+    format!(", {speed}, {} left", HumanDuration(left))
+}
+
+/// `1 picture`, `13,500 pictures`
+pub fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", HumanCount(number as u64))
+}
+
 /// Says what a run has to say, at its verbosity.
 pub struct Talk {
     verbosity: Verbosity,
@@ -137,8 +157,8 @@ impl Lines {
         }
         self.last = now;
         let (done, all) = (bar.position(), bar.length().unwrap_or_default());
-        let (speed, left) = (bar.per_sec(), HumanDuration(bar.eta()));
-        Some(format!("{done}/{all} {}, {speed:.1} a second, {left} left", self.unit))
+        let pace = pace(done, bar.per_sec(), bar.eta());
+        Some(format!("{done}/{all} {}{pace}", self.unit))
     }
 }
 
@@ -166,10 +186,12 @@ impl Talk {
             return;
         }
         self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        let template =
-            format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}");
+        let template = format!("{{bar:30}} {{pos}}/{{len}} {unit}{{pace}}  {{msg}}");
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            self.bar.set_style(style);
+            let pace = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = out.write_str(&pace(state.pos(), state.per_sec(), state.eta()));
+            };
+            self.bar.set_style(style.with_key("pace", pace));
         }
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
@@ -254,7 +276,7 @@ mod tests {
         let mut after = |seconds: u64| lines.next(start + Duration::from_secs(seconds), &bar);
         assert_eq!(after(59), None);
         let line = after(60).expect("a line");
-        assert!(line.starts_with("49/2940 layers, ") && line.ends_with(" left"), "{line}");
+        assert!(line.starts_with("49/2940 layers"), "{line}");
         assert_eq!(after(119), None);
         assert!(after(121).is_some());
     }
@@ -272,11 +294,17 @@ mod tests {
     }
 
     #[test]
-    fn one_is_not_many() {
-        assert_eq!(
-            [0, 1, 2].map(|n| count(n, "picture")),
-            ["0 pictures", "1 picture", "2 pictures"]
-        );
+    fn a_pace_has_no_decimals_and_is_told_once_it_is_known() {
+        let seconds = Duration::from_secs;
+        assert_eq!(pace(0, 0.0, seconds(0)), "");
+        assert_eq!(pace(3, 12.3456, seconds(45)), ", 12 a second, 45 seconds left");
+        assert_eq!(pace(3, 0.51, seconds(180)), ", 31 a minute, 3 minutes left");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let counts = [0, 1, 13_500].map(|number| count(number, "picture"));
+        assert_eq!(counts, ["0 pictures", "1 picture", "13,500 pictures"]);
     }
 
     #[test]

@@ -319,7 +319,8 @@ fn odd_names_of_pictures_neither_leave_the_folder_nor_touch_the_pictures() {
     for name in &names {
         fs::copy(place.path("cat.png"), folder.join(name)).expect("a picture");
     }
-    let (result, _) = place.render(&plain(), "--folds 1 ^pictures");
+    // Hidden files of a folder are left out, but not those that are named.
+    let (result, _) = place.render(&plain(), "--folds 1 ^pictures ^pictures/..hidden.png");
     assert_eq!(done(&result), EXIT_DONE);
     let folders: Vec<_> = fs::read_dir(place.path("out"))
         .expect("a folder")
@@ -347,4 +348,99 @@ fn a_linked_folder_in_the_output_is_not_followed() {
     let (result, _) = place.render(&plain(), "--folds 1 --force ^cat.png ^dog.png");
     assert!(failed(&result).to_string().contains("symbolic link"), "{}", failed(&result));
     assert_eq!(fs::read_dir(place.path("elsewhere")).expect("a folder").count(), 0);
+}
+
+#[test]
+fn the_plan_as_json_is_a_manifest() {
+    let place = Place::new();
+    place.image("dog.png", 80);
+    let flags = "--folds 2 --dry-run --json ^cat.png ^dog.png";
+    let (result, stdout) = place.render(&plain(), flags);
+    assert_eq!(done(&result), EXIT_DONE);
+    let plan: Manifest = serde_json::from_str(&stdout).expect("a manifest");
+    done(&place.render(&plain(), "--folds 2 ^cat.png ^dog.png").0);
+    let files = |manifest: &Manifest| -> Vec<String> {
+        manifest.pictures.iter().map(|picture| picture.file.clone()).collect()
+    };
+    let written = Manifest::read(&place.path("out")).expect("readable").expect("a manifest");
+    assert_eq!(files(&plan), files(&written));
+    // Written in pieces, and yet as if at once.
+    assert_eq!(stdout, serde_json::to_string_pretty(&plan).expect("JSON") + "\n");
+}
+
+#[test]
+fn a_data_set_in_folders_is_mirrored() {
+    let place = Place::new();
+    for name in ["set/cat/1.png", "set/dog/1.png", "set/dog/._1.png"] {
+        fs::create_dir_all(place.path(name).parent().expect("a folder")).expect("a folder");
+        fs::copy(place.path("cat.png"), place.path(name)).expect("a file");
+    }
+    assert_eq!(done(&place.render(&plain(), "--folds 1 ^set").0), EXIT_DONE);
+    let files = place.files();
+    assert!(files.contains(&"cat/1/1_1.png".to_owned()), "{files:?}");
+    assert!(files.contains(&"dog/1/1_3.png".to_owned()), "{files:?}");
+    assert_eq!(files.len(), 7, "{files:?}");
+}
+
+#[test]
+fn a_damaged_image_does_not_end_the_run() {
+    let place = Place::new();
+    let odd = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/odd");
+    for name in ["damaged.jpg", "lab.tif", "planar.tif"] {
+        fs::copy(odd.join(name), place.path(name)).expect("a file");
+    }
+    let flags = "--folds 1 ^damaged.jpg ^lab.tif ^planar.tif ^cat.png";
+    let (result, _) = place.render(&plain(), flags);
+    assert_eq!(done(&result), EXIT_PARTLY);
+    let manifest = Manifest::read(&place.path("out")).expect("readable").expect("a manifest");
+    let failed: Vec<_> = manifest.failed.iter().filter_map(|f| f.image.as_deref()).collect();
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(place.files().contains(&"planar/1_1.png".to_owned()));
+}
+
+#[test]
+fn a_network_of_four_channels_is_drawn_from_an_array_over_all_folds() {
+    let place = Place::new();
+    let odd = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/odd");
+    fs::copy(odd.join("bands_chw.npy"), place.path("bands.npy")).expect("a file");
+    let engine =
+        FakeEngine(|_: &Path| Ok(FakeNetwork { channels: Some(4), ..FakeNetwork::default() }));
+    let flags = "--folds 2 --view heat,overlay,sheet ^bands.npy";
+    assert_eq!(done(&place.render(&engine, flags).0), EXIT_DONE);
+    let manifest = Manifest::read(&place.path("out")).expect("readable").expect("a manifest");
+    let mean = |fold| manifest.pictures.iter().find(|p| p.fold == fold).map(|p| p.mean);
+    assert_eq!(mean(1), mean(2), "the second fold sees the same values");
+    let error = failed(&place.render(&engine, "--force --folds 1 ^cat.png").0).to_string();
+    assert!(error.contains("the network takes 4"), "{error}");
+}
+
+#[test]
+fn every_frame_is_an_image_of_its_own() {
+    let place = Place::new();
+    let odd = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/odd");
+    fs::copy(odd.join("animated.gif"), place.path("film.gif")).expect("a file");
+    let flags = "--folds 1 --frame all ^film.gif ^cat.png";
+    assert_eq!(done(&place.render(&plain(), flags).0), EXIT_DONE);
+    let manifest = Manifest::read(&place.path("out")).expect("readable").expect("a manifest");
+    let names: Vec<_> = manifest.images.iter().map(|i| i.path.rsplit('/').next()).collect();
+    assert_eq!(names, [Some("film.gif#1"), Some("film.gif#2"), Some("cat.png")]);
+    let files = place.files();
+    assert!(files.contains(&"film.1/1_1.png".to_owned()), "{files:?}");
+    assert!(files.contains(&"film.2/1_1.png".to_owned()), "{files:?}");
+}
+
+#[test]
+fn channels_are_what_the_flags_say_where_nobody_else_does() {
+    let place = Place::new();
+    let engine =
+        FakeEngine(|_: &Path| Ok(FakeNetwork { channels: None, ..FakeNetwork::default() }));
+    let count = |flags: &str| {
+        done(&place.render(&engine, &format!("--force --folds 1 {flags} ^cat.png")).0);
+        let manifest = Manifest::read(&place.path("out")).expect("readable").expect("a manifest");
+        manifest.options.mean.len()
+    };
+    assert_eq!(count(""), 3);
+    assert_eq!(count("--channels 1"), 1);
+    assert_eq!(count("--mean 0.5"), 1);
+    assert_eq!(count("--mean 0.5,0.4,0.3"), 3);
 }

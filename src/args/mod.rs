@@ -13,6 +13,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use strum::VariantNames;
 
 use crate::engine::DeviceChoice;
+use crate::input::AxisOrder;
+use crate::plan::MOST_CHANNELS;
 use crate::talk::Verbosity;
 
 pub use compare::{AcceptArgs, CompareArgs};
@@ -125,8 +127,18 @@ pub struct InputArgs {
     /// Size of the network's input, in pixels; default: the bundle's or file's, else 224
     #[arg(long, value_name = "N|WxH", value_parser = size_of_input)]
     pub input_size: Option<(usize, usize)>,
+    /// Channels of the network's input, 1 to 4096; default: the bundle's, else what the
+    /// network's first layer takes, else as many as --mean has numbers, else 3
+    #[arg(long, value_name = "N", value_parser = count_of_channels)]
+    pub channels: Option<usize>,
+    /// Where .npy and .npz files have their channels: chw (first) or hwc (last); default: as
+    /// their sizes tell
+    #[arg(long, value_name = "ORDER", value_parser = one_of::<AxisOrder>())]
+    pub layout: Option<AxisOrder>,
     /// Mean of each channel, for values in 0..1; default: the bundle's or file's, else
-    /// ImageNet's
+    /// ImageNet's.
+    /// Arrays and TIFF files of other values are taken as they are, and normalised only if
+    /// this is given
     #[arg(long, value_name = "M,..", value_delimiter = ',', allow_negative_numbers = true)]
     pub mean: Vec<f32>,
     /// Standard deviation of each channel; default: the bundle's or file's, else ImageNet's
@@ -286,6 +298,13 @@ fn count_of_folds(text: &str) -> Result<usize, String> {
         return Err(format!("it is how many folds there are; did you mean --fold {text}?"));
     }
     at_least_one(text).map_err(|_| "it is how many folds to look at: --folds 1 or more".to_owned())
+}
+
+fn count_of_channels(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MOST_CHANNELS).contains(&count) => Ok(count),
+        _ => Err(format!("it is a whole number from 1 to {MOST_CHANNELS}")),
+    }
 }
 
 /// 1024 a step: `20K`, `500M`, `16G`, or plain bytes.

@@ -11,7 +11,7 @@ use crate::layers::Choice;
 use crate::maps::Flag;
 use crate::picture::grid::Order;
 use crate::picture::{Interpolation, Size, View};
-use crate::plan::BatchSize;
+use crate::plan::{BatchSize, FrameChoice};
 use crate::reduction::Reduction;
 use crate::scale::Scale;
 use crate::shard::Shard;
@@ -34,18 +34,23 @@ Run again, the same command keeps what is whole and makes what is missing, wheth
 was interrupted, killed, or had no room on the disk.
 
 Files: a_b.png, a = fold (the number in its file's name; in bundles from 1), b = position
-of the layer in the chosen list, from 1; in OUT for one image, in OUT/IMAGE'S NAME/ for several. OUT/manifest.json says
+of the layer in the chosen list, from 1; in OUT for one image, in OUT/IMAGE'S NAME/ for
+several, with the sub-folders that they have below their common folder. OUT/manifest.json says
 which layer each picture shows, and the values at the ends of its colours; so does
 `actviz show FILE.png`.")]
 pub struct RenderArgs {
-    /// Pictures: files, folders, globs, @LIST (a file of paths, one a line), or -
-    /// (the same on stdin); default: the bundle's sample
+    /// Pictures, or arrays (.npy, .npz): files, folders (with those below them), globs, @LIST
+    /// (a file of paths, one a line), or - (the same on stdin); default: the bundle's sample
     #[arg(value_name = "IMAGES")]
     pub images: Vec<String>,
     /// Also take the pictures named in this file (- is stdin), with a zero byte after each
     /// name, as `find -print0` writes them
     #[arg(long, value_name = "FILE")]
     pub files0_from: Option<PathBuf>,
+    /// Of animations and files of several pages, draw this frame, from 1, or every one, each
+    /// as an image of its own (NAME.3); default: the first
+    #[arg(long, value_name = "N|all")]
+    pub frame: Option<FrameChoice>,
     /// The network.
     #[command(flatten)]
     pub model: ModelArgs,

@@ -48,6 +48,7 @@ fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Resul
     match command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
+            plan.notes.iter().for_each(|note| talk.note(note));
             plan.input.assumed_in_words(true).into_iter().for_each(|assumed| talk.note(assumed));
             // Before any other thread is there: each hears of signals.
             let interrupt = Interrupt::listen()?;

@@ -1,7 +1,7 @@
 //! `actviz render`: a heatmap for every chosen layer of every fold.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::manifest::{Failed, Flagged, Manifest, Picture};
 use crate::maps::Flag;
 use crate::plan::{self, Plan};
 use crate::preview;
-use crate::render::{Event, Render};
+use crate::render::{Event, Rehearsal, Render};
 use crate::talk::{self, Talk, count, line};
 
 /// Carries out the plan, or says what it would do.
@@ -31,11 +31,13 @@ pub fn run(
     let render = Render::new(plan, engine, talk, interrupt);
     if args.dry_run {
         let would = render.rehearse()?;
-        if args.json {
-            print_json(stdout, &would)?;
-        } else {
-            describe(&would, plan, stdout)?;
+        // A million lines are one after the other no reason to call the system a million times.
+        let mut out = BufWriter::new(stdout);
+        match args.json {
+            true => print_rehearsal(would, &mut out)?,
+            false => describe(would, plan, &mut out)?,
         }
+        out.flush()?;
         return Ok(EXIT_DONE);
     }
     let mut sheets = Vec::new();
@@ -57,10 +59,11 @@ pub fn run(
     // Interrupted before the first picture, there is no manifest.
     if !(manifest.interrupted && manifest.picture_count() == 0) {
         talk.note(format!(
-            "{} in {} ({} says what each one shows)",
+            "{} in {} ({} says what {} shows)",
             count(manifest.picture_count(), "picture"),
             plan.out.display(),
-            manifest.file_name()
+            manifest.file_name(),
+            if manifest.picture_count() == 1 { "it" } else { "each one" }
         ));
     }
     if args.json {
@@ -149,19 +152,36 @@ fn warn_of_flags(manifest: &Manifest, talk: &Talk) {
 }
 
 /// The plan in words, one line a file.
-fn describe(would: &Manifest, plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
-    for fold in &would.folds {
+fn describe(would: Rehearsal<'_>, plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
+    for fold in &would.run.folds {
         writeln!(out, "read   {} (fold {})", line(&fold.file), fold.fold)?;
     }
-    for image in &would.images {
+    for image in &would.run.images {
         writeln!(out, "read   {}", line(&image.path))?;
     }
-    for picture in &would.pictures {
+    would.each_picture(|picture| {
         let (layer, file) = (line(&picture.layer), plan.out.join(&picture.file));
         writeln!(out, "write  {}  fold {}  {layer}", line(file.display()), picture.fold)?;
         if let Some(raw) = &picture.raw {
             writeln!(out, "write  {}", line(plan.out.join(raw).display()))?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
+}
+
+/// The manifest that a run would write, its pictures one by one.
+fn print_rehearsal(would: Rehearsal<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+    /// Where the pictures go. Names are quoted, so it can stand nowhere else.
+    const PLACE: &str = "\n  \"pictures\": []";
+    let text = serde_json::to_string_pretty(&would.run)?;
+    let (before, after) = text.split_once(PLACE).unwrap_or((&text, ""));
+    write!(out, "{before}{}", PLACE.trim_end_matches(']'))?;
+    let mut is_first = true;
+    would.each_picture(|picture| {
+        let picture = serde_json::to_string_pretty(picture)?.replace('\n', "\n    ");
+        let comma = if is_first { "" } else { "," };
+        is_first = false;
+        write!(out, "{comma}\n    {picture}")
+    })?;
+    writeln!(out, "{}]{after}", if is_first { "" } else { "\n  " })
 }

@@ -1,117 +1,187 @@
-//! A picture's file to pixels, within limits: a file of a few kilobytes can claim
+//! A file's bytes to pixels or values, within limits: a file of a few kilobytes can claim
 //! billions of them.
 
 use std::io::Cursor;
-use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
+use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use ndarray::Array3;
 
-use crate::error::Error;
+use super::guard::{check_memory, guarded};
+use super::{Limits, Problem, Reading, array, jpeg, tiff, whole};
 
-/// What is not even tried to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest file, in bytes.
-    pub bytes: u64,
-    /// The most pixels. The largest cameras have 150 million.
-    pub pixels: u64,
+/// What is in a file.
+#[derive(Clone, Debug)]
+pub enum Decoded {
+    /// A picture for people, upright.
+    Picture(DynamicImage),
+    /// Values as they are, channels x height x width.
+    Values(Array3<f32>),
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { bytes: 1 << 30, pixels: 200_000_000 }
-    }
+/// A file's image, and how many it has.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// The frame that was asked for, or the first one.
+    pub decoded: Decoded,
+    /// Frames of an animation, or pages.
+    pub frames: usize,
 }
 
 /// The widest pixel that pictures of cameras have: four channels of 16 bits.
 const BYTES_A_PIXEL: u64 = 8;
 
-/// The whole file, if it is one and not too long. A device or a pipe might never end.
+/// One image of a file's bytes: the frame (from 1) that is asked for, else the first one,
+/// turned upright as its EXIF data says. What values mean may depend on the network's number
+/// of channels.
 ///
 /// # Errors
-/// [`Error::Picture`] for what is no file, is empty or too long; [`Error::Io`].
-pub(super) fn read(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
-    let bad = |problem: String| Err(Error::Picture { path: path.to_owned(), problem });
-    let kind = std::fs::metadata(path).map_err(Error::io("read", path))?;
-    if !kind.is_file() {
-        return bad("not a file".to_owned());
-    }
-    match kind.len() {
-        0 => bad("the file is empty".to_owned()),
-        length if length > limits.bytes => bad(format!(
-            "the file has {length} bytes, more than the limit of {} (--max-image-size)",
-            limits.bytes
-        )),
-        _ => std::fs::read(path).map_err(Error::io("read", path)),
-    }
+/// Why not, in words: it is no picture, is damaged, has no pixels, or more than the limits
+/// allow.
+pub fn decode(
+    bytes: &[u8],
+    channels: usize,
+    frame: Option<usize>,
+    reading: &Reading,
+) -> Result<File, Problem> {
+    let limits = reading.limits;
+    guarded(|| {
+        if bytes.starts_with(array::NPY) {
+            check_frame(frame, 1)?;
+            let values = array::npy(bytes, channels, reading.layout, limits)?;
+            return Ok(File { decoded: Decoded::Values(values), frames: 1 });
+        }
+        if bytes.starts_with(array::NPZ) {
+            check_frame(frame, 1)?;
+            let values = array::npz(bytes, channels, reading.layout, limits)?;
+            return Ok(File { decoded: Decoded::Values(values), frames: 1 });
+        }
+        if tiff::STARTS.iter().any(|start| bytes.starts_with(start)) {
+            return tiff::read(bytes, channels, frame, limits);
+        }
+        let frames = whole::frames(bytes);
+        let chosen = check_frame(frame, frames)?;
+        let picture = match chosen {
+            _ if bytes.starts_with(jpeg::START) => {
+                let (mut picture, orientation) = jpeg::read(bytes, limits)?;
+                picture.apply_orientation(orientation);
+                picture
+            }
+            0 => first(bytes, limits)?,
+            later => animated(bytes, later, limits)?,
+        };
+        Ok(File { decoded: Decoded::Picture(picture), frames })
+    })
 }
 
-/// The first picture of a file's bytes, turned upright as its EXIF data says.
-///
-/// # Errors
-/// Why not, in words: it is no picture, has no pixels, or more than the limits allow.
-pub fn decode(bytes: &[u8], limits: Limits) -> Result<DynamicImage, String> {
+/// How many images a file has, so far as that can be told: 1 for what cannot be read.
+pub fn count_frames(bytes: &[u8], limits: Limits) -> usize {
+    let count = guarded(|| match tiff::STARTS.iter().any(|start| bytes.starts_with(start)) {
+        true => tiff::count(bytes, limits),
+        false => Ok(whole::frames(bytes)),
+    });
+    count.unwrap_or(1)
+}
+
+fn first(bytes: &[u8], limits: Limits) -> Result<DynamicImage, Problem> {
     let unreadable = |error: image::ImageError| match has_no_pixels(bytes) {
-        true => "the picture has no pixels".to_owned(),
-        false => format!("not a readable picture: {error}"),
+        true => Problem::new("the picture has no pixels"),
+        false => whole::problem(bytes, &error),
     };
-    if is_cut_off_jpeg(bytes) {
-        return Err("the picture is cut off: its end is missing".to_owned());
-    }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let reader = reader.map_err(|error| unreadable(error.into()))?;
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels == 0 {
-        return Err("the picture has no pixels".to_owned());
-    }
-    if pixels > limits.pixels {
-        return Err(format!(
-            "the picture claims {width} x {height} pixels, more than the limit of {} \
-             (--max-image-pixels)",
-            limits.pixels
-        ));
-    }
+    check_size(width, height, BYTES_A_PIXEL, limits)?;
     if decoder.total_bytes() > limits.pixels.saturating_mul(BYTES_A_PIXEL) {
-        return Err(format!("the picture claims {} bytes", decoder.total_bytes()));
+        return Err(Problem::new(format!("the picture claims {} bytes", decoder.total_bytes())));
     }
     // A damaged note on which side is up is no reason to refuse the picture.
-    let upright = decoder.orientation();
+    let upright = orientation(&mut decoder);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
-    if let Ok(orientation) = upright {
-        picture.apply_orientation(orientation);
-    }
+    whole::check(bytes)?;
+    picture.apply_orientation(upright);
     Ok(picture)
 }
 
-/// Whether a JPEG lacks the mark of its end (ITU-T T.81, B.1.1.3): the decoder would fill up
-/// with grey what is missing. Within compressed data that mark cannot stand.
-fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
-    const START: [u8; 3] = [0xff, 0xd8, 0xff];
-    const END: [u8; 2] = [0xff, 0xd9];
-    if !bytes.starts_with(&START) {
-        return false;
-    }
-    // A small picture inside of the EXIF data has an end of its own: segments are skipped up
-    // to the compressed data.
-    let mut rest = &bytes[2..];
-    loop {
-        match *rest {
-            [0xff, 0xda, ..] => return !rest.windows(2).any(|mark| mark == END),
-            [0xff, 0xff, ..] => rest = &rest[1..],
-            [0xff, 0x01 | 0xd0..=0xd7, ..] => rest = &rest[2..],
-            [0xff, _, high, low, ..] => {
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                match rest.get(2 + length..) {
-                    Some(next) => rest = next,
-                    None => return true,
-                }
-            }
-            // No JPEG as it should be: that is for the decoder to say.
-            _ => return rest.len() < 4,
+/// A later frame of an animation, from 1, as it is seen over those before it.
+fn animated(bytes: &[u8], later: usize, limits: Limits) -> Result<DynamicImage, Problem> {
+    let unreadable = |error: image::ImageError| whole::problem(bytes, &error);
+    let cursor = || Cursor::new(bytes);
+    let (size, frames) = match image::guess_format(bytes).map_err(unreadable)? {
+        ImageFormat::Gif => {
+            let decoder = GifDecoder::new(cursor()).map_err(unreadable)?;
+            (decoder.dimensions(), decoder.into_frames())
         }
+        ImageFormat::WebP => {
+            let decoder = WebPDecoder::new(cursor()).map_err(unreadable)?;
+            (decoder.dimensions(), decoder.into_frames())
+        }
+        _ => {
+            let decoder = PngDecoder::new(cursor()).map_err(unreadable)?;
+            let size = decoder.dimensions();
+            (size, decoder.apng().map_err(unreadable)?.into_frames())
+        }
+    };
+    check_size(size.0, size.1, BYTES_A_PIXEL, limits)?;
+    let mut last = None;
+    for frame in frames.take(later + 1) {
+        last = Some(frame.map_err(unreadable)?);
     }
+    whole::check(bytes)?;
+    let frame = last.ok_or_else(|| Problem::new("the animation has no such frame"))?;
+    Ok(frame.into_buffer().into())
+}
+
+/// What the EXIF data says. In WebP and PNG they are to begin with a TIFF header, and are
+/// often written with the prefix that JPEG has.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    const PREFIX: &[u8] = b"Exif\0\0";
+    let exif = decoder.exif_metadata().ok().flatten();
+    let plain = exif.as_deref().map(|exif| exif.strip_prefix(PREFIX).unwrap_or(exif));
+    plain.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+}
+
+/// The place of a frame, from 0.
+///
+/// # Errors
+/// If the file has no such frame.
+pub(super) fn check_frame(frame: Option<usize>, frames: usize) -> Result<usize, Problem> {
+    match frame {
+        None => Ok(0),
+        Some(frame) if (1..=frames).contains(&frame) => Ok(frame - 1),
+        Some(frame) => Err(Problem::with_hint(
+            match frames {
+                1 => format!("there is no frame {frame}: the file has one"),
+                _ => format!("there is no frame {frame}: the file has {frames}"),
+            },
+            "--frame N counts from 1; --frame all draws every frame",
+        )),
+    }
+}
+
+/// # Errors
+/// If a picture of this size has no pixels, or more than are allowed.
+pub(super) fn check_size(
+    width: u32,
+    height: u32,
+    bytes_a_pixel: u64,
+    limits: Limits,
+) -> Result<(), Problem> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(Problem::new("the picture has no pixels"));
+    }
+    if pixels > limits.pixels {
+        return Err(Problem::new(format!(
+            "the picture claims {width} x {height} pixels, more than the limit of {} \
+             (--max-image-pixels)",
+            limits.pixels
+        )));
+    }
+    // Once as it is decoded, once as RGB.
+    check_memory(pixels.saturating_mul(bytes_a_pixel + 3))
 }
 
 /// Whether a PNG, GIF or BMP says that it is 0 pixels wide or high: the decoders have words
@@ -124,25 +194,5 @@ fn has_no_pixels(bytes: &[u8]) -> bool {
         [b'G', b'I', b'F', ..] => zero(6..8) || zero(8..10),
         [b'B', b'M', ..] => zero(18..22) || zero(22..26),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use image::{ImageFormat, RgbImage};
-
-    use super::*;
-
-    #[test]
-    fn a_jpeg_without_its_end_is_an_error_wherever_it_is_cut() {
-        let picture = RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 7]));
-        let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, ImageFormat::Jpeg).expect("a JPEG");
-        let whole = bytes.into_inner();
-        assert!(decode(&whole, Limits::default()).is_ok());
-        assert!(decode(&[&whole[..], b"and more"].concat(), Limits::default()).is_ok());
-        for length in 3..whole.len() {
-            assert!(decode(&whole[..length], Limits::default()).is_err(), "{length}");
-        }
     }
 }

@@ -16,7 +16,7 @@ use crate::agreement;
 use crate::bundle::{FoldFile, Input, Model};
 use crate::engine::{Batch, Engine, Network, Output, Probe, Source, Taps, Target};
 use crate::error::Error;
-use crate::input;
+use crate::input::{self, Reading};
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::manifest;
 use crate::model_file::ModelFile;
@@ -29,6 +29,8 @@ pub struct Measure<'a> {
     pub model: &'a Model,
     /// What they are fed with.
     pub input: InputPlan,
+    /// How images are read.
+    pub reading: Reading,
     /// The images.
     pub images: &'a [PathBuf],
     /// Which activation layers.
@@ -125,7 +127,7 @@ fn one_fold<'a>(
     }
     let images = match images {
         Some(images) => images,
-        None => images.insert(prepare(what.images, &opened.input, talk)?),
+        None => images.insert(prepare(what, &opened.input, talk)?),
     };
     let mut measured =
         Fold { number: fold.fold, seen: Vec::new(), input_detail: Vec::new(), blur: None };
@@ -182,13 +184,22 @@ fn open(what: &Measure<'_>, engine: &dyn Engine, file: &ModelFile) -> Result<Ope
 }
 
 /// The images that can be read, as the network takes them, and what was wrong with others.
-fn prepare<'a>(images: &'a [PathBuf], input: &Input, talk: &Talk) -> Result<Images<'a>, Error> {
+fn prepare<'a>(what: &Measure<'a>, input: &Input, talk: &Talk) -> Result<Images<'a>, Error> {
     let (mut prepared, mut failed, mut last) = (Vec::new(), Vec::new(), None);
-    for path in images {
-        match input::prepare(path, input) {
-            Ok(image) => prepared.push((path.as_path(), image.normalised(input))),
+    for path in what.images {
+        match input::prepare(path, None, input, &what.reading) {
+            Ok(image) => {
+                if image.frames > 1 {
+                    let path = path.display();
+                    talk.note(format!(
+                        "{path} has {} frames: the first one is measured",
+                        image.frames
+                    ));
+                }
+                prepared.push((path.as_path(), image.normalised(input)));
+            }
             Err(error) => {
-                talk.warn(error.to_string());
+                talk.failed(&error);
                 failed.push(error.to_string());
                 last = Some(error);
             }

@@ -137,8 +137,8 @@ impl Draw<'_> {
     fn overlaid(&self, look: &Look, map: &Array2<f32>) -> Result<Coloured, Error> {
         let size = self.size(map);
         let coloured = self.coloured(look, map, size);
-        let path = &self.plan.images[look.image].path;
-        let under = input::shown(path, self.input, size, self.plan.limits)?;
+        let image = &self.plan.images[look.image];
+        let under = input::shown(&image.path, image.frame, self.input, size, &self.plan.reading)?;
         let heat = overlay::overlay(&coloured.heat, &under, self.plan.alpha);
         Ok(Coloured { heat, ..coloured })
     }

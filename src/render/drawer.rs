@@ -1,6 +1,7 @@
 //! Draws what the networks have given, on threads of its own, while the next batch runs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 
 use ndarray::Array3;
@@ -18,7 +19,7 @@ use crate::layers::Layer;
 use crate::manifest::Picture;
 use crate::output::Line;
 use crate::picture::View;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::talk::Talk;
 
 /// What one fold gives for some images.
@@ -52,6 +53,8 @@ pub(super) struct Drawer<'a> {
     pub talk: &'a Talk,
     pub interrupt: &'a Interrupt,
     pub watch: &'a (dyn Fn(Event<'_>) + Sync),
+    /// How many pictures an earlier attempt has left whole.
+    pub kept: &'a AtomicUsize,
 }
 
 impl Drawer<'_> {
@@ -72,7 +75,10 @@ impl Drawer<'_> {
             for ((image, b), left) in left {
                 self.talk.advance(1);
                 match left {
-                    Left::Pictures(own) => self.keep(&mut pictures, (image, fold, b), own),
+                    Left::Pictures(own) => {
+                        self.kept.fetch_add(own.len(), Ordering::Relaxed);
+                        self.keep(&mut pictures, (image, fold, b), own);
+                    }
                     Left::Maps(look) => waiting.push(*look),
                 }
             }
@@ -100,7 +106,7 @@ impl Drawer<'_> {
 
     fn line(&self, look: &Look, pictures: Vec<Picture>) -> Line {
         Line {
-            image: plan::text(&self.plan.images[look.image].path),
+            image: self.plan.images[look.image].label(),
             image_sha256: self.images.sha256(look.image).unwrap_or_default().to_owned(),
             pictures,
             waiting: None,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Event;
 use crate::error::Error;
 use crate::manifest::Failed;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::talk::Talk;
 
 /// Reports failures as they come and keeps them for the manifest.
@@ -29,7 +29,7 @@ impl<'a> Failures<'a> {
     /// An image failed in a fold; without a fold, in all of them; without an image, all.
     pub fn add(&self, fold: Option<usize>, image: Option<usize>, error: &Error) {
         self.talk.failed(error);
-        let path = image.map(|image| plan::text(&self.plan.images[image].path));
+        let path = image.map(|image| self.plan.images[image].label());
         let failed = Failed { fold, image: path, problem: error.to_string() };
         (self.watch)(Event::Failed(&failed));
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push((image, failed));

@@ -1,6 +1,6 @@
 //! Images: read ahead of the network, decoded once for all folds.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -8,7 +8,7 @@ use super::failures::Failures;
 use crate::bundle::Input;
 use crate::digest;
 use crate::error::Error;
-use crate::input::{self, Prepared};
+use crate::input::{self, Content, Prepared};
 use crate::plan::Plan;
 use crate::spool::{Spool, Stored};
 
@@ -16,19 +16,56 @@ use crate::spool::{Spool, Stored};
 pub(super) struct Images<'a> {
     plan: &'a Plan,
     known: Vec<Known>,
+    /// The first image of which only the first of several frames was read, how many it has,
+    /// and how many such images there are.
+    moving: Mutex<Option<(usize, usize, usize)>>,
 }
 
 #[derive(Default)]
 struct Known {
     sha256: OnceLock<String>,
-    /// Its pixels as the network sees them, if other folds will want them.
-    pixels: OnceLock<Stored>,
+    /// What the network sees of it, if other folds will want it.
+    content: OnceLock<StoredContent>,
     failed: OnceLock<()>,
+}
+
+struct StoredContent {
+    stored: Stored,
+    is_values: bool,
+    frames: usize,
 }
 
 impl<'a> Images<'a> {
     pub fn new(plan: &'a Plan) -> Images<'a> {
-        Images { plan, known: plan.images.iter().map(|_| Known::default()).collect() }
+        let known = plan.images.iter().map(|_| Known::default()).collect();
+        Images { plan, known, moving: Mutex::new(None) }
+    }
+
+    /// That frames were left out, if any were.
+    pub fn note_of_frames(&self) -> Option<String> {
+        let moving = *self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, frames, images) = moving?;
+        let path = self.plan.images[first].path.display();
+        let others = match images {
+            1 => String::new(),
+            2 => ", and 1 image more has several".to_owned(),
+            _ => format!(", and {} images more have several", images - 1),
+        };
+        Some(format!(
+            "{path} has {frames} frames{others}: the first one is drawn; --frame N|all draws others"
+        ))
+    }
+
+    fn count_frames(&self, image: usize, frames: usize) {
+        if frames < 2 || self.plan.images[image].frame.is_some() {
+            return;
+        }
+        let mut moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        *moving = match *moving {
+            Some((first, own, images)) if first < image => Some((first, own, images + 1)),
+            Some((.., images)) => Some((image, frames, images + 1)),
+            None => Some((image, frames, 1)),
+        };
     }
 
     /// The SHA-256 of an image that was read.
@@ -84,17 +121,24 @@ impl<'a> Images<'a> {
         spool: &Spool,
     ) -> Result<Result<Prepared, Error>, Error> {
         let known = &self.known[image];
-        if let (Some(sha256), Some(stored)) = (known.sha256.get(), known.pixels.get()) {
-            return Ok(Ok(Prepared { sha256: sha256.clone(), pixels: spool.bytes(*stored)? }));
+        if let (Some(sha256), Some(known)) = (known.sha256.get(), known.content.get()) {
+            let content = Content::from_bytes(spool.bytes(known.stored)?, known.is_values);
+            return Ok(Ok(Prepared { sha256: sha256.clone(), content, frames: known.frames }));
         }
-        let path = &self.plan.images[image].path;
-        let prepared = match input::prepare_within(path, input, self.plan.limits) {
+        let (path, frame) = (&self.plan.images[image].path, self.plan.images[image].frame);
+        let prepared = match input::prepare(path, frame, input, &self.plan.reading) {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
-        let _ = known.sha256.set(prepared.sha256.clone());
+        let is_first = known.sha256.set(prepared.sha256.clone()).is_ok();
+        if is_first {
+            self.count_frames(image, prepared.frames);
+        }
         if self.plan.model.folds.len() > 1 {
-            let _ = known.pixels.set(spool.store(&prepared.pixels)?);
+            let stored = spool.store(&prepared.content.to_bytes())?;
+            let is_values = matches!(prepared.content, Content::Values(_));
+            let frames = prepared.frames;
+            let _ = known.content.set(StoredContent { stored, is_values, frames });
         }
         Ok(Ok(prepared))
     }

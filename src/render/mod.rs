@@ -21,9 +21,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::slice::Iter;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use indicatif::HumanCount;
 use ndarray::{Array3, Array4};
 use rayon::prelude::*;
 
@@ -37,7 +39,7 @@ use crate::manifest::{self, Failed, Manifest, Picture};
 use crate::output::{Folder, Kept};
 use crate::picture::grid::Order;
 use crate::picture::{Rgb, View};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::reduction;
 use crate::spool::Spool;
 use crate::talk::Talk;
@@ -80,6 +82,38 @@ struct Started {
     input: Input,
 }
 
+/// What a run would write. The pictures are named one by one: there may be millions.
+#[derive(Debug)]
+pub struct Rehearsal<'a> {
+    plan: &'a Plan,
+    /// The manifest without pictures.
+    pub run: Manifest,
+    /// Every fold's layers, in order.
+    layers: Vec<Look>,
+}
+
+impl Rehearsal<'_> {
+    /// Tells of each heatmap as far as it is known, in the manifest's order: by image, fold
+    /// and layer.
+    ///
+    /// # Errors
+    /// The first one of `tell`.
+    pub fn each_picture<E>(
+        mut self,
+        mut tell: impl FnMut(&Picture) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for image in 0..self.plan.images.len() {
+            for look in &mut self.layers {
+                look.image = image;
+                let mut picture = draw::blank(self.plan, look);
+                picture.raw = self.plan.raw.then(|| picture.file.replace(".png", ".npy"));
+                tell(&picture)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A plan under way.
 pub struct Render<'a> {
     plan: &'a Plan,
@@ -103,31 +137,24 @@ impl<'a> Render<'a> {
         Render { plan, engine, talk, interrupt, first: None, try_again: None }
     }
 
-    /// Opens every fold and says which heatmaps would be written, without writing.
+    /// Opens every fold, to say which heatmaps would be written, without writing.
     ///
     /// # Errors
     /// Whatever would keep the run from starting.
-    pub fn rehearse(mut self) -> Result<Manifest, Error> {
+    pub fn rehearse(mut self) -> Result<Rehearsal<'a>, Error> {
         let mut would: Option<Manifest> = None;
-        let mut pictures = Pictures::new();
+        let mut layers = Vec::new();
         for fold in &self.plan.model.folds {
             let opened = self.ready(fold)?;
             would.get_or_insert_with(|| self.plan.configuration(self.engine, &opened.input));
-            for image in 0..self.plan.images.len() {
-                for (position, layer) in opened.layers.iter().enumerate() {
-                    let place = (image, fold.fold, position + 1);
-                    let nothing = Array3::zeros((1, 1, 1));
-                    let look = Look::new(place, layer, nothing, Default::default(), false);
-                    let mut picture = draw::blank(self.plan, &look);
-                    picture.raw = self.plan.raw.then(|| picture.file.replace(".png", ".npy"));
-                    pictures.insert((place.0, place.1, place.2, 0), picture);
-                }
+            for (position, layer) in opened.layers.iter().enumerate() {
+                let (place, nothing) = ((0, fold.fold, position + 1), Array3::zeros((1, 1, 1)));
+                layers.push(Look::new(place, layer, nothing, Default::default(), false));
             }
         }
-        let mut would = would.ok_or_else(|| Error::usage("there is no fold to look at"))?;
-        self.plan.check_output(&would)?;
-        would.pictures = pictures.into_values().collect();
-        Ok(would)
+        let run = would.ok_or_else(|| Error::usage("there is no fold to look at"))?;
+        self.plan.check_output(&run)?;
+        Ok(Rehearsal { plan: self.plan, run, layers })
     }
 
     /// Runs every fold and writes everything; a fold or image that fails does not stop
@@ -144,21 +171,21 @@ impl<'a> Render<'a> {
         let plan = self.plan;
         let (images, turns) = (Images::new(plan), Turns::on(self.engine.runtime().device));
         let failures = Failures::new(plan, self.talk, watch);
-        let started = OnceLock::new();
+        let (started, kept) = (OnceLock::new(), AtomicUsize::new(0));
         let drawn = thread::scope(|scope| {
             let mut folds = plan.model.folds.iter();
             let Some((fold, opened)) = self.next(&mut folds, &failures)? else { return Ok(None) };
             let run = self.start(&opened)?;
             let started = started.get_or_init(|| run);
             let (talk, interrupt) = (self.talk, self.interrupt);
-            let drawer =
-                Drawer { plan, started, images: &images, turns: &turns, talk, interrupt, watch };
+            let (images, turns, kept) = (&images, &turns, &kept);
+            let drawer = Drawer { plan, started, images, turns, talk, interrupt, watch, kept };
             let (batches, received) = sync_channel(1);
             let drawing = scope.spawn(move || drawer.draw_all(received));
             let ran = self.all_folds(
                 (fold, opened),
                 &mut folds,
-                &Run { started, images: &images, failures: &failures, turns: &turns, batches },
+                &Run { started, images, failures: &failures, turns, batches },
             );
             let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             ran.map(|()| Some((drawer, drawn)))
@@ -173,6 +200,14 @@ impl<'a> Render<'a> {
             self.together(&drawer, &waiting, &mut manifest, &mut pictures, show)?;
         }
         self.talk.stop();
+        let kept = kept.into_inner();
+        if kept > 0 {
+            let made = HumanCount((pictures.len() - kept) as u64);
+            self.talk.note(format!("{} kept, {made} made", HumanCount(kept as u64)));
+        }
+        if let Some(note) = images.note_of_frames() {
+            self.talk.note(note);
+        }
         for (place, image) in manifest.images.iter_mut().enumerate() {
             image.sha256 = images.sha256(place).unwrap_or_default().to_owned();
         }
@@ -209,7 +244,7 @@ impl<'a> Render<'a> {
         let (folder, kept) = Folder::open(&self.plan.out, &run)?;
         let kept = if self.plan.force { Kept::default() } else { kept };
         let looks = self.plan.model.folds.len() * self.plan.images.len() * opened.layers.len();
-        self.talk.start(looks as u64, "layers");
+        self.talk.start(looks as u64, self.plan.unit());
         let pixels = Spool::unnamed(&self.plan.out)?;
         let maps = match self.plan.is_local() {
             true => Spool::unnamed(&self.plan.out)?,
@@ -340,7 +375,7 @@ impl<'a> Render<'a> {
         }
         let found = all.par_iter().map(|&image| {
             let Some(sha256) = run.images.read_sha256(image) else { return Vec::new() };
-            let path = plan::text(&self.plan.images[image].path);
+            let path = self.plan.images[image].label();
             let left = |b: usize| match self.plan.is_local() {
                 true => Some(Left::Pictures(kept.whole(&path, &sha256, fold, b)?.to_vec())),
                 false => {

@@ -235,9 +235,9 @@ fn one_sheet(
     let many = layers.len() * draw.run.folds.len() > MANY;
     let proportions = (draw.input.width, draw.input.height);
     let size = Size::Longer(if many { CELLS.1 } else { CELLS.0 }).of((0, 0), proportions);
-    let path = &draw.plan.images[image].path;
+    let planned = &draw.plan.images[image];
     let small = Size::Longer(INPUT).of((0, 0), proportions);
-    let input = input::shown(path, draw.input, small, draw.plan.limits)?;
+    let input = input::shown(&planned.path, planned.frame, draw.input, small, &draw.plan.reading)?;
     let folds: Vec<String> =
         draw.run.folds.iter().map(|fold| format!("fold {}", fold.fold)).collect();
     let mut labels = Vec::new();

@@ -1,19 +1,19 @@
 //! SHA-256 of files, in hexadecimal.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::regular;
 
 /// The SHA-256 of a file's bytes.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be read.
 pub fn of_file(path: &Path) -> Result<String, Error> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = regular::open(path).map_err(Error::io("read", path))?;
     of_reader(file).map_err(Error::io("read", path))
 }
 

@@ -132,6 +132,17 @@ pub enum Error {
         problem: String,
     },
 
+    /// A file that gives no image to run a network on.
+    #[error("{}: {problem}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+
     /// The asked device is not there.
     #[error("device {device} cannot be used: {problem}")]
     Device {
@@ -200,7 +211,7 @@ impl Error {
     /// What the user can do about it, in one or two lines.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Usage { hint, .. } => hint.clone(),
+            Error::Usage { hint, .. } | Error::Image { hint, .. } => hint.clone(),
             Error::NotTorchScript { hint, .. } | Error::Device { hint, .. } => Some(hint.clone()),
             Error::Load { message, detail, .. } => Some(hints::of_load(message, detail)),
             Error::Refused { uses, .. } => Some(hints::of_refusal(uses)),
@@ -226,6 +237,9 @@ impl Error {
                 "cpu" => "try a smaller --input-size, or more with --max-memory".to_owned(),
                 _ => "try a smaller --input-size, or --device cpu".to_owned(),
             }),
+            Error::Io { cause, .. } if cause.kind() == std::io::ErrorKind::FileTooLarge => {
+                Some("files may not be larger here: see ulimit -f".to_owned())
+            }
             Error::Io { cause, .. } if is_disk_full(cause) => {
                 Some("the disk is full: make room and run the same command again".to_owned())
             }
@@ -291,5 +305,6 @@ fn list_uses(uses: &[(String, String)]) -> String {
 
 /// Whether there is no room for what was to be written.
 pub fn is_disk_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

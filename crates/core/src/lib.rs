@@ -7,6 +7,7 @@
 //! * [`reduce`]: how a layer's channels become one map.
 //! * [`model_file`]: a network's file, opened once; [`archive`]: what it is, before libtorch
 //!   sees it; [`digest`]: its SHA-256.
+//! * [`regular`]: opens what must be a file, without waiting for it.
 //! * [`error`]: what failed, on which file, and what to do about it.
 
 pub mod archive;
@@ -19,5 +20,6 @@ pub mod layers;
 pub mod model_file;
 pub mod protocol;
 pub mod reduce;
+pub mod regular;
 
 pub use error::Error;

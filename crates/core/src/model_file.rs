@@ -1,16 +1,15 @@
 //! A network's file, opened once: what is hashed, checked and loaded are the same bytes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
-
 use crate::digest;
 use crate::error::Error;
+use crate::regular;
 
 /// A network's file that is open for reading.
 ///
@@ -39,10 +38,8 @@ impl ModelFile {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened or is something else than a file.
     pub fn open(path: &Path) -> Result<ModelFile, Error> {
-        // A pipe would wait for somebody to write to it; of a file, the flag says nothing.
-        let waits_for_nobody = OFlags::NONBLOCK.bits() as i32;
-        let opened = OpenOptions::new().read(true).custom_flags(waits_for_nobody).open(path);
-        ModelFile::from_open(path, opened.map_err(Error::io("read", path))?)
+        let file = regular::open(path).map_err(Error::io("read", path))?;
+        ModelFile::from_open(path, file)
     }
 
     /// A file that is open already, e.g. one that another process has opened. `path` is what
@@ -190,6 +187,6 @@ mod tests {
     fn a_folder_is_no_network() {
         let place = tempfile::tempdir().expect("a folder");
         let error = ModelFile::open(place.path()).expect_err("a folder");
-        assert!(error.to_string().contains("no regular file"), "{error}");
+        assert!(error.to_string().contains("a folder, not a file"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::images;
 use crate::insights::{self, Blur, Document, Measure, ModelInsights};
 use crate::output;
-use crate::plan::{InputPlan, refuse_networks};
+use crate::plan::{self, InputPlan, refuse_0_to_255, refuse_networks};
 use crate::talk::{Talk, line};
 
 /// What is looked at: every model with its images.
@@ -22,6 +22,7 @@ pub struct Subjects {
     /// The models, in the order in which they were named.
     pub models: Vec<Model>,
     images: Vec<Vec<PathBuf>>,
+    notes: Vec<String>,
 }
 
 impl Subjects {
@@ -32,7 +33,8 @@ impl Subjects {
     /// image.
     pub fn find(args: &InsightsArgs) -> Result<Subjects, Error> {
         refuse_networks(&args.images)?;
-        let given = images::expand(&args.images)?;
+        let images::Found { files: given, notes } =
+            images::expand(&args.images, args.out.as_deref())?;
         let (mut models, mut all) = (Vec::new(), Vec::new());
         for name in &args.model {
             let model = Model::find(name, args.folds, &args.fold)?;
@@ -44,10 +46,11 @@ impl Subjects {
                 let what = format!("no image was given, and {} brings no sample", model.name);
                 return Err(Error::usage_hint(what, "actviz insights --model ... photo.png"));
             }
+            refuse_0_to_255(&args.input, &files)?;
             models.push(model);
             all.push(files);
         }
-        Ok(Subjects { models, images: all })
+        Ok(Subjects { models, images: all, notes })
     }
 }
 
@@ -63,6 +66,7 @@ pub fn run(
     talk: &Talk,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    subjects.notes.iter().for_each(|note| talk.note(note));
     let (mut models, mut last) = (Vec::new(), None);
     for (model, files) in subjects.models.iter().zip(&subjects.images) {
         let input = InputPlan::new(&args.input, model)?;
@@ -71,6 +75,7 @@ pub fn run(
         talk.start((files.len() * model.folds.len()) as u64, "images");
         let measure = Measure {
             input,
+            reading: plan::reading(&args.input),
             model,
             images: files,
             layers: &args.layers,

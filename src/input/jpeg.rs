@@ -1,0 +1,98 @@
+//! JPEG, read so that nothing is made up: where its data are damaged, the decoder that is
+//! asked to be lenient goes on with a flat grey.
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::decode::check_size;
+use super::{Limits, Problem};
+
+/// A JPEG begins so.
+pub(super) const START: &[u8] = &[0xff, 0xd8, 0xff];
+
+/// The picture, and how it is to be turned.
+pub(super) fn read(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation), Problem> {
+    let damaged = |error: zune_jpeg::errors::DecodeErrors| {
+        let words = error.to_string();
+        Problem::new(format!("the JPEG's data are damaged: {}", words.trim_matches('"')))
+    };
+    if is_cut_off(bytes) {
+        return Err(Problem::new("the picture is cut off: its end is missing"));
+    }
+    let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
+    // What stands between the headers is no pixel: cameras leave odd bytes there.
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let unreadable = |error| Problem::new(format!("not a readable picture: {error}"));
+    decoder.decode_headers().map_err(unreadable)?;
+    let info = decoder.info().ok_or_else(|| Problem::new("not a readable picture"))?;
+    let (width, height) = (u32::from(info.width), u32::from(info.height));
+    check_size(width, height, 4, limits)?;
+    let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    let colours = if is_grey { ColorSpace::Luma } else { ColorSpace::RGB };
+    decoder.set_options(options.jpeg_set_out_colorspace(colours).set_strict_mode(true));
+    let turned = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let pixels = decoder.decode().map_err(damaged)?;
+    let picture = match is_grey {
+        true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+    };
+    let picture = picture.ok_or_else(|| Problem::new("the JPEG's data are damaged"))?;
+    Ok((picture, turned.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Whether a JPEG lacks the mark of its end (ITU-T T.81, B.1.1.3): the decoder would fill up
+/// with grey what is missing. Within compressed data that mark cannot stand.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    const END: [u8; 2] = [0xff, 0xd9];
+    // A small picture inside of the EXIF data has an end of its own: segments are skipped up
+    // to the compressed data.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    loop {
+        match *rest {
+            [0xff, 0xda, ..] => return !rest.windows(2).any(|mark| mark == END),
+            [0xff, 0xff, ..] => rest = &rest[1..],
+            [0xff, 0x01 | 0xd0..=0xd7, ..] => rest = &rest[2..],
+            [0xff, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                match rest.get(2 + length..) {
+                    Some(next) => rest = next,
+                    None => return true,
+                }
+            }
+            // No JPEG as it should be: that is for the decoder to say.
+            _ => return rest.len() < 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::ImageFormat;
+
+    use super::*;
+
+    fn whole() -> Vec<u8> {
+        let picture =
+            RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, (x * y * 7) as u8]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Jpeg).expect("a JPEG");
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn a_jpeg_without_its_end_is_an_error_wherever_it_is_cut() {
+        let whole = whole();
+        let read = |bytes: &[u8]| read(bytes, Limits::default());
+        assert!(read(&whole).is_ok());
+        assert!(read(&[&whole[..], b"and more"].concat()).is_ok());
+        for length in 3..whole.len() {
+            assert!(read(&whole[..length]).is_err(), "{length}");
+        }
+    }
+}
