@@ -47,6 +47,20 @@ impl Interrupt {
     }
 }
 
+/// From now on, a file that grows beyond the limit of this process (`ulimit -f`) is an error
+/// of whoever writes it, as a full disk is, and no end of the process.
+///
+/// # Errors
+/// If the system refuses.
+pub fn outlive_file_limit() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let signal = rustix::process::Signal::XFSZ.as_raw();
+        flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
 /// As shells have it: 130 for SIGINT, 143 for SIGTERM.
 fn exit_code(signal: i32) -> u8 {
     128 + signal as u8

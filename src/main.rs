@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use actviz::args::Cli;
-use actviz::{Error, commands, error, talk};
+use actviz::{Error, commands, error, interrupt, talk};
 
 fn main() -> ExitCode {
+    // Without it, the system's limit ends the process where a full disk would not.
+    let _ = interrupt::outlive_file_limit();
     let code = match Cli::try_parse() {
         Ok(cli) => {
             let verbose = cli.verbosity() == talk::Verbosity::Verbose;

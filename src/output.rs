@@ -16,7 +16,7 @@ use crate::talk::count;
 
 use journal::{Access, Earlier, Journal};
 pub use journal::{Kept, Line, Waiting, file_is, is_whole};
-pub(crate) use whole::{is_a_stream, read_file, unfinished};
+pub(crate) use whole::{is_a_stream, open_own, read_file, unfinished};
 pub use whole::{write_result, write_whole};
 
 /// The journal of a run under way. It carries the run's configuration, so that the next
@@ -218,8 +218,11 @@ impl Folder {
             let file = self.path.join(stale);
             // Gone already is as good as removed; a folder that is not empty stays.
             let _ = fs::remove_file(&file);
-            if let Some(parent) = file.parent().filter(|parent| *parent != self.path) {
-                let _ = fs::remove_dir(parent);
+            let below = file.ancestors().skip(1).take_while(|folder| *folder != self.path);
+            for folder in below {
+                if fs::remove_dir(folder).is_err() {
+                    break;
+                }
             }
         }
         self.write(&manifest.file_name(), manifest.to_json().as_bytes())?;
@@ -284,6 +287,11 @@ impl Drop for Folder {
 
 /// Whether a run into the folder `out` might write over `input`.
 pub fn would_overwrite(out: &Path, input: &Path) -> bool {
+    // Nearly all names are none that a run gives; the system is asked about the others alone.
+    let name = input.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    if name != manifest::FILE_NAME && !has_a_pictures_name(&name) && !input.is_symlink() {
+        return false;
+    }
     let inside = match (out.canonicalize(), input.canonicalize()) {
         (Ok(out), Ok(input)) => input.strip_prefix(out).map(Path::to_owned).ok(),
         // What does not exist yet is not overwritten.

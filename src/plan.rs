@@ -659,17 +659,20 @@ mod tests {
 
     /// Without a bundle, and with these flags.
     fn input(flags: &[&str]) -> Result<InputPlan, Error> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("net.pt");
+        crate::fake::write_archive(&file, None).expect("a file");
+        InputPlan::new(&args(flags), &Model::find(&file.to_string_lossy(), None, &[])?)
+    }
+
+    fn args(flags: &[&str]) -> InputArgs {
         use clap::Parser;
         #[derive(clap::Parser)]
         struct Flags {
             #[command(flatten)]
             input: InputArgs,
         }
-        let flags = Flags::parse_from(["x"].iter().chain(flags));
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("net.pt");
-        crate::fake::write_archive(&file, None).expect("a file");
-        InputPlan::new(&flags.input, &Model::find(&file.to_string_lossy(), None, &[])?)
+        Flags::parse_from(["x"].iter().chain(flags)).input
     }
 
     #[test]
@@ -692,13 +695,15 @@ mod tests {
 
     #[test]
     fn a_mean_for_values_up_to_255_is_refused_with_the_one_for_0_to_1() {
-        let error = input(&["--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375"])
-            .expect_err("too large");
+        let check = |flags: &[&str], image: &str| refuse_0_to_255(&args(flags), &[image.into()]);
+        let imagenet = ["--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375"];
+        let error = check(&imagenet, "cat.jpg").expect_err("too large");
         let hint = error.hint().expect("a hint");
         assert!(hint.contains("--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"), "{hint}");
         assert!(hint.contains("as 0..1"), "{hint}");
-        assert!(input(&["--mean", "0", "--std", "255"]).is_err());
-        assert!(input(&["--mean", "0", "--std", "1"]).is_ok());
+        assert!(check(&["--mean", "0", "--std", "255"], "cat.png").is_err());
+        assert!(check(&["--mean", "0", "--std", "1"], "cat.png").is_ok());
+        assert!(check(&["--mean", "40", "--std", "80"], "scan.npy").is_ok());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::Error;
+use crate::output::open_own;
 
 /// A file in the output folder, where the user has room.
 #[derive(Debug)]
@@ -50,8 +51,12 @@ impl Spool {
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
     pub fn named(path: &Path, go_on: bool) -> Result<Spool, Error> {
-        let options = File::options().create(true).read(true).write(true).truncate(!go_on).clone();
-        let file = options.open(path).map_err(Error::io("write", path))?;
+        let fail = |error| Error::io("write", path)(error);
+        let file = open_own(path, File::options().write(true)).map_err(fail)?;
+        // Only now: what is no file of ours is not emptied.
+        if !go_on {
+            file.set_len(0).map_err(fail)?;
+        }
         let folder = path.parent().unwrap_or(path).to_owned();
         Ok(Spool { file: Mutex::new(file), folder })
     }

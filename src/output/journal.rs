@@ -9,15 +9,21 @@
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::Error;
+use crate::input::open_regular;
 use crate::manifest::{Manifest, Picture};
 use crate::spool::Ticket;
+
+use super::whole::open_own;
+
+/// The longest first line that is read, in bytes.
+const LONGEST: u64 = 1 << 30;
 
 /// All pictures of one layer of one fold for one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +82,7 @@ impl Journal {
     /// # Errors
     /// If it cannot be written.
     pub fn open(path: &Path) -> io::Result<Access> {
-        let file = File::options().create(true).read(true).append(true).open(path)?;
+        let file = open_own(path, File::options().append(true))?;
         let locked = file.try_lock();
         let journal = Journal { file, path: path.to_owned() };
         match locked {
@@ -124,12 +130,14 @@ impl Journal {
 /// The configuration of the run that this journal is of; `None` if there is none.
 pub(super) fn configuration(path: &Path) -> Option<Manifest> {
     let mut first = String::new();
-    BufReader::new(File::open(path).ok()?).read_line(&mut first).ok()?;
+    // More than any configuration: it names each image.
+    let file = open_regular(path).ok()?.take(LONGEST);
+    BufReader::new(file).read_line(&mut first).ok()?;
     serde_json::from_str(&first).ok()
 }
 
 fn read(path: &Path) -> io::Result<(Option<Manifest>, Vec<Line>)> {
-    let mut lines = BufReader::new(File::open(path)?).split(b'\n');
+    let mut lines = BufReader::new(open_regular(path)?).split(b'\n');
     let first = lines.next().transpose()?.unwrap_or_default();
     let configuration = serde_json::from_slice(&first).ok();
     let lines = lines.map_while(Result::ok).filter_map(|line| serde_json::from_slice(&line).ok());

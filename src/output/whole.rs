@@ -1,13 +1,14 @@
 //! Single files: written whole or not at all, and read only if they are files.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::UNFINISHED;
 use crate::error::{EXIT_TRY_AGAIN, Error};
+use crate::input::open_regular;
 
 /// Writes one file outside of a run: whole, or not at all. Makes its folder if need be. A
 /// device and a pipe that someone reads are written to, and stay what they are.
@@ -114,17 +115,43 @@ fn open_pipe(target: &Path) -> io::Result<fs::File> {
     Ok(pipe)
 }
 
+/// Opens a file of our own bookkeeping for reading and writing, made if need be. It must be
+/// a file that has no other name: one with a second name (a hard link) is somebody's, and
+/// would be overwritten. A pipe is not waited for.
+///
+/// # Errors
+/// If it is something else, or cannot be opened.
+pub(crate) fn open_own(path: &Path, options: &mut fs::OpenOptions) -> io::Result<fs::File> {
+    options.create(true).read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+        options.custom_flags(flags.bits() as i32);
+    }
+    let file = options.open(path)?;
+    let found = file.metadata()?;
+    let strange = |what: &str| io::Error::other(format!("{} is {what}", path.display()));
+    if !found.is_file() {
+        return Err(strange("no file: remove it, or write into another folder with -o DIR"));
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::nlink(&found) > 1 {
+        return Err(strange(
+            "a hard link to a file elsewhere: remove it, or write into another folder with -o DIR",
+        ));
+    }
+    Ok(file)
+}
+
 /// Reads what must be a file. A named pipe would be waited for without end.
 ///
 /// # Errors
 /// If it is something else, or cannot be read.
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_file() {
-        return fs::read(path);
-    }
-    let what = if kind.is_dir() { "a folder" } else { "a pipe, a socket or a device" };
-    Err(io::Error::other(format!("it is {what}, not a file")))
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A file that no one sees under its final name, readable to whom the umask allows.
@@ -142,4 +169,29 @@ pub(crate) fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFil
         let cause = text.split(" at path ").next().unwrap_or(&text);
         io::Error::new(error.kind(), cause.to_owned())
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookkeeping_is_a_file_of_our_own_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let open = |name: &str| open_own(&path(name), fs::OpenOptions::new().write(true));
+        fs::write(path("diary"), b"mine").expect("a file");
+        fs::hard_link(path("diary"), path(".actviz-run")).expect("a link");
+        let linked = open(".actviz-run").expect_err("somebody's file").to_string();
+        assert!(linked.contains("hard link"), "{linked}");
+        assert_eq!(fs::read(path("diary")).expect("a file"), b"mine");
+        std::os::unix::fs::symlink(path("diary"), path("link")).expect("a link");
+        assert!(open("link").is_err(), "links are not followed");
+        let pipe = path("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        assert!(open_own(&pipe, fs::OpenOptions::new().append(true)).is_err());
+        assert!(read_file(&pipe).is_err(), "nobody writes, and it is not waited for");
+        assert!(open("new").is_ok());
+    }
 }
