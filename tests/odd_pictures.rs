@@ -209,6 +209,15 @@ fn what_is_missing_is_not_made_up() {
 fn a_jpeg_with_damaged_data_is_an_error_and_not_half_grey() {
     let words = refused(&odd("damaged.jpg"), Limits::default());
     assert!(words.contains("damaged"), "{words}");
+    // The same in a TIFF: an end in the middle of the data.
+    let place = tempfile::tempdir().unwrap();
+    let mut bytes = fs::read(odd("jpeg_tall.tif")).unwrap();
+    let scan = bytes.windows(2).position(|two| two == [0xff, 0xda]).unwrap();
+    bytes[scan + 40..scan + 42].copy_from_slice(&[0xff, 0xd9]);
+    let file = place.path().join("jpeg.tif");
+    fs::write(&file, bytes).unwrap();
+    let words = refused(&file, Limits::default());
+    assert!(words.contains("damaged"), "{words}");
 }
 
 #[test]

@@ -36,12 +36,63 @@ pub(super) fn read(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orient
     decoder.set_options(options.jpeg_set_out_colorspace(colours).set_strict_mode(true));
     let turned = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let pixels = decoder.decode().map_err(damaged)?;
+    if ends_early(bytes, &pixels, usize::from(info.width), colours) {
+        return Err(Problem::new("the JPEG's data are damaged: they end before the picture does"));
+    }
     let picture = match is_grey {
         true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
         false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
     };
     let picture = picture.ok_or_else(|| Problem::new("the JPEG's data are damaged"))?;
     Ok((picture, turned.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Decodes a JPEG of any colours, to see whether it is whole.
+pub(super) fn check(bytes: &[u8], limits: Limits) -> Result<(), Problem> {
+    let damaged = |error: zune_jpeg::errors::DecodeErrors| {
+        let words = error.to_string();
+        Problem::new(format!("the JPEG's data are damaged: {}", words.trim_matches('"')))
+    };
+    let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(damaged)?;
+    let info = decoder.info().ok_or_else(|| Problem::new("not a readable picture"))?;
+    check_size(info.width.into(), info.height.into(), 4, limits)?;
+    let colours = decoder.input_colorspace().unwrap_or(ColorSpace::RGB);
+    decoder.set_options(options.jpeg_set_out_colorspace(colours).set_strict_mode(true));
+    let pixels = decoder.decode().map_err(damaged)?;
+    match ends_early(bytes, &pixels, usize::from(info.width), colours) {
+        true => Err(Problem::new("the JPEG's data are damaged: they end before the picture does")),
+        false => Ok(()),
+    }
+}
+
+/// Whether the compressed data end before all pixels have some: with the mark of the end, the
+/// decoder goes on as if zeros followed. Then its last blocks are all alike; and only then is
+/// it decoded once more, with other bytes before the mark, which nobody reads if all is there.
+fn ends_early(bytes: &[u8], pixels: &[u8], width: usize, colours: ColorSpace) -> bool {
+    /// The widest block (MCU) of usual pictures, in pixels.
+    const BLOCK: usize = 16;
+    let samples = colours.num_components();
+    let last = pixels.len().checked_sub(width * samples).and_then(|start| pixels.get(start..));
+    let last = last.unwrap_or_default();
+    // The last whole block and the one before it.
+    let end = width / BLOCK * BLOCK * samples;
+    if let Some(start) = end.checked_sub(2 * BLOCK * samples)
+        && last[start..end - BLOCK * samples] != last[start + BLOCK * samples..end]
+    {
+        return false;
+    }
+    let scan = bytes.windows(2).position(|mark| mark == [0xff, 0xda]).unwrap_or_default();
+    let mark = bytes[scan..].windows(2).position(|mark| mark == [0xff, 0xd9]);
+    let Some(mark) = mark.map(|at| scan + at) else { return false };
+    let other = [&bytes[..mark], &[0x6d; 64], &bytes[mark..]].concat();
+    let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(
+        ZCursor::new(other.as_slice()),
+        options.jpeg_set_out_colorspace(colours),
+    );
+    decoder.decode().map_or(true, |other| other != pixels)
 }
 
 /// Whether a JPEG lacks the mark of its end (ITU-T T.81, B.1.1.3): the decoder would fill up
@@ -83,6 +134,21 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, ImageFormat::Jpeg).expect("a JPEG");
         bytes.into_inner()
+    }
+
+    #[test]
+    fn a_jpeg_that_ends_early_is_an_error_and_a_flat_one_is_whole() {
+        let whole = whole();
+        let scan = whole.windows(2).position(|mark| mark == [0xff, 0xda]).expect("data");
+        for share in 1..8 {
+            let at = scan + 14 + (whole.len() - scan - 16) * share / 8;
+            let cut = [&whole[..at], &[0xff, 0xd9], &whole[at..]].concat();
+            assert!(read(&cut, Limits::default()).is_err(), "after {share}/8");
+        }
+        let mut flat = Cursor::new(Vec::new());
+        let white = RgbImage::from_pixel(64, 64, image::Rgb([255; 3]));
+        white.write_to(&mut flat, ImageFormat::Jpeg).expect("a JPEG");
+        assert!(read(&flat.into_inner(), Limits::default()).is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tiff::tags::{PlanarConfiguration, Tag};
 use tiff::{ColorType, TiffError, TiffUnsupportedError};
 
 use super::decode::{Decoded, File, check_frame, check_size};
-use super::{Limits, Problem};
+use super::{Limits, Problem, jpeg};
 
 /// TIFF and BigTIFF, in either byte order.
 pub(super) const STARTS: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
@@ -230,6 +230,7 @@ fn page(reader: &mut Reader<'_>, limits: Limits) -> Result<Page, Problem> {
             "the TIFF is damaged: it has {there} of its {needed} strips or tiles"
         )));
     }
+    check_jpegs(reader, limits)?;
     let mut place = Placement { width, height, samples, planes, values: None };
     for index in 0..needed {
         let (chunk, within) = (index as u32, index % (across * down));
@@ -255,6 +256,42 @@ fn has_alpha(reader: &mut Reader<'_>) -> bool {
     let extra = reader.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).ok().flatten();
     extra.is_some_and(|extra| matches!(extra[..], [1 | 2]))
 }
+
+/// Decodes the JPEG data of a page's strips or tiles as strictly as a JPEG file's: the TIFF
+/// decoder fills up with grey what is damaged.
+fn check_jpegs(reader: &mut Reader<'_>, limits: Limits) -> Result<(), Problem> {
+    if reader.find_tag_unsigned::<u16>(Tag::Compression).map_err(problem)? != Some(JPEG) {
+        return Ok(());
+    }
+    // Shared tables are a JPEG of their own (TIFF technical note 2): without its end, and the
+    // strip without its beginning, they are one.
+    let tables = reader.find_tag(Tag::JPEGTables).map_err(problem)?;
+    let tables = tables.map(|own| own.into_u8_vec()).transpose().map_err(problem)?;
+    let mut all = Vec::new();
+    for (offsets, lengths) in
+        [(Tag::StripOffsets, Tag::StripByteCounts), (Tag::TileOffsets, Tag::TileByteCounts)]
+    {
+        let mut numbers = |tag| reader.find_tag_unsigned_vec::<u64>(tag).map_err(problem);
+        let (offsets, lengths) = (numbers(offsets)?, numbers(lengths)?);
+        all.extend(offsets.into_iter().flatten().zip(lengths.into_iter().flatten()));
+    }
+    for (offset, length) in all {
+        let bytes = reader.inner().get_ref();
+        let range = usize::try_from(offset).ok().zip(usize::try_from(length).ok());
+        let strip = range.and_then(|(from, length)| bytes.get(from..from.checked_add(length)?));
+        let strip = strip.ok_or_else(|| Problem::new("the picture is cut off"))?;
+        match &tables {
+            Some(tables) if tables.len() > 2 && strip.len() > 2 => {
+                jpeg::check(&[&tables[..tables.len() - 2], &strip[2..]].concat(), limits)?;
+            }
+            _ => jpeg::check(strip, limits)?,
+        }
+    }
+    Ok(())
+}
+
+/// Compression of TIFF technical note 2.
+const JPEG: u16 = 7;
 
 /// How many strips or tiles the page has data of.
 fn count_of_chunks(reader: &mut Reader<'_>) -> Result<usize, Problem> {
