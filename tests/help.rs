@@ -1,6 +1,6 @@
 //! Every example of every `--help` is run as it stands there, in a folder with the files
 //! that it names.
-#![cfg(all(feature = "torch", unix))]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 use std::env;
