@@ -84,12 +84,6 @@ fn harmless_json(text: &str) -> String {
     if harmless.contains("##[") { harmless.replace("##[", "\\u0023#[") } else { harmless }
 }
 
-/// `1 picture`, `2 pictures`.
-pub(crate) fn count(number: usize, one: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {one}{ending}")
-}
-
 /// Prints a line on stderr, as far as it takes any: what cannot be said, because the disk
 /// behind it is full or its reader gone, changes nothing of what is done.
 pub fn say(text: impl Display) {

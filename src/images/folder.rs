@@ -8,8 +8,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::Found;
 use crate::error::Error;
-use actviz_core::regular;
 use crate::manifest;
+use actviz_core::regular;
 
 /// The endings of pictures; a file named by itself may have any.
 const PICTURES: [&str; 16] = [

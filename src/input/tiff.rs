@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer};
-use ndarray::Array3;
+use ndarray::{Array3, Axis};
 use tiff::decoder::{ChunkType, Decoder, DecodingResult};
 use tiff::tags::{PlanarConfiguration, Tag};
 use tiff::{ColorType, TiffError, TiffUnsupportedError};
@@ -81,7 +81,7 @@ pub(super) fn read(
                 )));
             }
             let from = place * samples;
-            all.slice_mut(ndarray::s![from..from + samples, .., ..]).assign(&band);
+            all.slice_axis_mut(Axis(0), (from..from + samples).into()).assign(&band);
         }
         return Ok(File { decoded: Decoded::Values(all), frames: 1 });
     }

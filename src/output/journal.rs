@@ -12,11 +12,11 @@ use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use actviz_core::regular;
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::Error;
-use crate::input::open_regular;
 use crate::manifest::{Manifest, Picture};
 use crate::spool::Ticket;
 
@@ -131,13 +131,13 @@ impl Journal {
 pub(super) fn configuration(path: &Path) -> Option<Manifest> {
     let mut first = String::new();
     // More than any configuration: it names each image.
-    let file = open_regular(path).ok()?.take(LONGEST);
+    let file = regular::open(path).ok()?.take(LONGEST);
     BufReader::new(file).read_line(&mut first).ok()?;
     serde_json::from_str(&first).ok()
 }
 
 fn read(path: &Path) -> io::Result<(Option<Manifest>, Vec<Line>)> {
-    let mut lines = BufReader::new(open_regular(path)?).split(b'\n');
+    let mut lines = BufReader::new(regular::open(path)?).split(b'\n');
     let first = lines.next().transpose()?.unwrap_or_default();
     let configuration = serde_json::from_slice(&first).ok();
     let lines = lines.map_while(Result::ok).filter_map(|line| serde_json::from_slice(&line).ok());

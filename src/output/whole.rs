@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use actviz_core::regular;
 use tempfile::NamedTempFile;
 
 use super::UNFINISHED;
 use crate::error::{EXIT_TRY_AGAIN, Error};
-use crate::input::open_regular;
 
 /// Writes one file outside of a run: whole, or not at all. Makes its folder if need be. A
 /// device and a pipe that someone reads are written to, and stay what they are.
@@ -150,7 +150,7 @@ pub(crate) fn open_own(path: &Path, options: &mut fs::OpenOptions) -> io::Result
 /// If it is something else, or cannot be read.
 pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open_regular(path)?.read_to_end(&mut bytes)?;
+    regular::open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
