@@ -23,7 +23,10 @@ fn main() -> anyhow::Result<()> {
     };
     let prepared = images
         .iter()
-        .map(|image| Ok(input::prepare(Path::new(image), shape)?.normalised(shape)))
+        .map(|image| {
+            Ok(input::prepare(Path::new(image), None, shape, &input::Reading::default())?
+                .normalised(shape))
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let views: Vec<_> = prepared.iter().map(|image| image.view()).collect();
     let batch = Batch::of(ndarray::stack(Axis(0), &views)?);

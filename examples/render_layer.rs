@@ -29,7 +29,8 @@ fn main() -> anyhow::Result<()> {
     let engine = WorkerEngine::start(WorkerConfig::find()?)?.ready()?;
     let mut network = engine.open(&model.folds[0].open()?, Taps::Activations)?;
     let shape = model.input.unwrap_or_else(imagenet);
-    let batch = input::prepare(Path::new(image), &shape)?.normalised(&shape);
+    let batch = input::prepare(Path::new(image), None, &shape, &input::Reading::default())?
+        .normalised(&shape);
     let batch = Batch::of(batch.insert_axis(Axis(0)));
 
     // One image, one layer: the answer is images x layers, each channels x height x width.

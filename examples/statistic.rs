@@ -23,7 +23,8 @@ fn main() -> anyhow::Result<()> {
     let Some(shape) = &model.input else {
         anyhow::bail!("{name} does not say what its input looks like: take a bundle");
     };
-    let batch = input::prepare(Path::new(image), shape)?.normalised(shape);
+    let batch = input::prepare(Path::new(image), None, shape, &input::Reading::default())?
+        .normalised(shape);
     let batch = Batch::of(batch.insert_axis(Axis(0)));
     let engine = WorkerEngine::start(WorkerConfig::find()?)?.ready()?;
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actviz::bundle::Assumed;
+use actviz::engine::Engine;
 use actviz::manifest::Manifest;
+use actviz::worker::{WorkerConfig, WorkerEngine};
 use assert_cmd::Command;
 use ndarray::Array2;
 use ndarray_npy::read_npy;
@@ -413,7 +415,8 @@ fn doctor_verifies_the_bundles() {
 /// Held on machines without CUDA, as CI's.
 #[test]
 fn cuda_that_is_not_there_says_what_to_install() {
-    if !actviz::torch::cuda_state().starts_with("not available") {
+    let engine = WorkerEngine::start(WorkerConfig::find().unwrap()).unwrap().ready().unwrap();
+    if !engine.runtime().cuda.starts_with("not available") {
         eprintln!("skipped: CUDA is there");
         return;
     }
