@@ -136,7 +136,7 @@ fn is_of_a_run(manifest: Option<&Manifest>) -> impl Fn(&String) -> bool {
     let is_hidden = |name: &str| name.split('/').any(|part| part.starts_with('.'));
     move |name| match &listed {
         Some(listed) => listed.contains(name) && !is_hidden(name),
-        None => output::has_a_pictures_name(name) && !is_hidden(name),
+        None => output::is_output_name(name) && !is_hidden(name),
     }
 }
 

@@ -338,7 +338,7 @@ impl Model {
             folds,
             input: Some(description.input),
             layers: description.layers,
-            sample: sample.map(|sample| tidy(&sample)),
+            sample: sample.map(|sample| shorten_path(&sample)),
             folder: Some(folder.clone()),
             others: place.others.clone(),
             ..Model::bare(&description.name)
@@ -535,7 +535,7 @@ fn inside(folder: &Path, file: &Path, field: &str) -> Result<PathBuf, Error> {
 }
 
 /// A path without `a/..` where that is certain, so that messages read well.
-fn tidy(path: &Path) -> PathBuf {
+fn shorten_path(path: &Path) -> PathBuf {
     path.canonicalize()
         .ok()
         .and_then(|whole| {

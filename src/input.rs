@@ -22,23 +22,23 @@ use crate::bundle::{Input, ResizeRule};
 use crate::digest;
 use crate::error::Error;
 use crate::picture::Rgb;
-use crate::talk::count;
+use crate::terminal::count;
 
 pub use array::AxisOrder;
 pub use decode::{Decoded, File, decode};
 
 /// What is not even tried to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// The longest file, in bytes.
     pub bytes: u64,
     /// The most pixels. The largest cameras have 150 million.
     pub pixels: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { bytes: 1 << 30, pixels: 200_000_000 }
+impl Default for DecodeLimits {
+    fn default() -> DecodeLimits {
+        DecodeLimits { bytes: 1 << 30, pixels: 200_000_000 }
     }
 }
 
@@ -46,7 +46,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
     /// What is not even tried.
-    pub limits: Limits,
+    pub limits: DecodeLimits,
     /// Where arrays have their channels; `None`: as their sizes tell.
     pub layout: Option<AxisOrder>,
     /// Subtracted from values that are taken as they are: none, one for all channels, or one
@@ -106,7 +106,7 @@ pub enum Content {
 /// of TIFF files that hold no picture are taken as they are.
 ///
 /// # Errors
-/// [`Error::Image`] if it is none, is damaged, has no pixels, more than [`Limits`] allow, or
+/// [`Error::Image`] if it is none, is damaged, has no pixels, more than [`DecodeLimits`] allow, or
 /// other channels than the network takes; [`Error::Io`] if it cannot be read.
 pub fn prepare(
     path: &Path,
@@ -129,7 +129,7 @@ pub fn prepare(
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn shown(
+pub fn preview_rgb(
     path: &Path,
     frame: Option<usize>,
     input: &Input,
@@ -145,7 +145,7 @@ pub fn shown(
 }
 
 /// How many frames or pages a file has: 1 for what cannot be read, which is told later.
-pub fn count_frames(path: &Path, limits: Limits) -> usize {
+pub fn count_frames(path: &Path, limits: DecodeLimits) -> usize {
     file::read(path, limits).map_or(1, |bytes| decode::count_frames(&bytes, limits))
 }
 

@@ -68,7 +68,7 @@ pub mod shard;
 mod spelling;
 pub mod spool;
 pub mod stdout;
-pub mod talk;
+pub mod terminal;
 pub mod worker;
 
 pub use actviz_core::{Error, archive, digest, engine, error, fake, graph, model_file};

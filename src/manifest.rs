@@ -17,7 +17,7 @@ use crate::engine::Precision;
 use crate::error::Error;
 use crate::maps::Flag;
 use crate::output;
-use crate::picture::grid::Order;
+use crate::picture::grid::TileOrder;
 use crate::picture::{Interpolation, View};
 use crate::shard::Shard;
 
@@ -82,7 +82,7 @@ pub struct Manifest {
     pub model: String,
     /// Which part of a run this is the manifest of; none for a whole run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shard: Option<Part>,
+    pub shard: Option<ShardInfo>,
     /// Whether the run was interrupted: pictures are missing that the same command, run
     /// again, would add.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -112,7 +112,7 @@ pub struct Manifest {
 
 /// One of several shards of a run, and where its images stand in the whole of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Part {
+pub struct ShardInfo {
     /// Which shard of how many, as `1/4`.
     pub of: Shard,
     /// How many images all shards have together.
@@ -142,7 +142,7 @@ pub struct Options {
     /// Whether a colour bar stands below each picture.
     pub legend: bool,
     /// The order of a grid's channels.
-    pub grid_order: Order,
+    pub grid_order: TileOrder,
     /// Whether grids give matching channels of all folds the same place.
     pub align_folds: bool,
     /// Whether the mean and the standard deviation over the folds were drawn.
@@ -365,15 +365,15 @@ pub struct Agreement {
     pub odd_one_out: Option<usize>,
 }
 
-impl Part {
+impl ShardInfo {
     /// The part of a run with these images (all of them, by their paths in order) that
     /// stand at `places`.
     pub fn new<'a>(
         of: Shard,
         paths: impl ExactSizeIterator<Item = &'a str>,
         places: Vec<usize>,
-    ) -> Part {
-        Part { of, total: paths.len(), list: digest_of_list(paths), places }
+    ) -> ShardInfo {
+        ShardInfo { of, total: paths.len(), list: digest_of_list(paths), places }
     }
 
     /// Whether a whole run has the images that this is a part of.
@@ -483,7 +483,7 @@ impl Manifest {
 
     /// Whether two runs give the same bytes for the same image, as far as can be told: the
     /// same network files and options by the same versions on the same device.
-    pub fn made_alike(&self, other: &Manifest) -> bool {
+    pub fn same_provenance(&self, other: &Manifest) -> bool {
         let machine =
             |m: &Manifest| (m.actviz.clone(), m.libtorch.clone(), m.device.clone(), m.threads);
         self.model == other.model
@@ -549,7 +549,7 @@ pub(crate) mod tests {
                 view: vec![View::Heat],
                 alpha: 0.5,
                 legend: false,
-                grid_order: Order::Channel,
+                grid_order: TileOrder::Channel,
                 align_folds: false,
                 consensus: false,
                 deterministic: false,

@@ -38,7 +38,7 @@ pub enum Flag {
 
 impl Flag {
     /// Whether it speaks of values that are no numbers.
-    pub fn is_no_number(self) -> bool {
+    pub fn is_non_finite(self) -> bool {
         matches!(self, Flag::Nan | Flag::Inf)
     }
 }

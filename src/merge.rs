@@ -7,10 +7,10 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::manifest::{self, Failed, Image, Manifest, Part};
+use crate::manifest::{self, Failed, Image, Manifest, ShardInfo};
 use crate::output;
 use crate::shard::Shard;
-use crate::talk::count;
+use crate::terminal::count;
 
 /// What a merge has come to.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +67,7 @@ fn is_in(part: &Manifest, whole: &Manifest) -> bool {
         m.pictures.iter().map(|p| (p.file.clone(), p.sha256.clone())).collect()
     };
     let (own, all) = (pictures(part), pictures(whole));
-    whole.made_alike(part)
+    whole.same_provenance(part)
         && whole.same_configuration(part)
         && own.iter().all(|(file, sha256)| all.get(file) == Some(sha256))
         && part.failed.iter().all(|failed| whole.failed.contains(failed))
@@ -85,10 +85,10 @@ fn shards<'a>(
     folder: &Path,
     parts: &'a [(String, Manifest)],
     first: &Manifest,
-) -> Result<Vec<(&'a Part, &'a Manifest)>, Error> {
+) -> Result<Vec<(&'a ShardInfo, &'a Manifest)>, Error> {
     let bad = |what: String, hint: &str| Err(Error::usage_hint(what, hint));
     let with_parts = parts.iter().filter_map(|(_, m)| Some((m.shard.as_ref()?, m)));
-    let shards: Vec<(&Part, &Manifest)> = with_parts.collect();
+    let shards: Vec<(&ShardInfo, &Manifest)> = with_parts.collect();
     let Some((part, _)) = shards.first() else { return Ok(shards) };
     let count = part.of.count();
     for (other, manifest) in &shards {
@@ -104,7 +104,7 @@ fn shards<'a>(
                 "run the shards again with one list; what is whole is kept",
             );
         }
-        if !first.same_configuration(manifest) || !first.made_alike(manifest) {
+        if !first.same_configuration(manifest) || !first.same_provenance(manifest) {
             return bad(
                 format!(
                     "shards {} and {} are of other configurations: {}",
@@ -162,7 +162,7 @@ fn difference(one: &Manifest, other: &Manifest) -> String {
 }
 
 /// One manifest of all, in the order of the whole list.
-fn joined(folder: &Path, shards: &[(&Part, &Manifest)]) -> Result<Manifest, Error> {
+fn joined(folder: &Path, shards: &[(&ShardInfo, &Manifest)]) -> Result<Manifest, Error> {
     let Some((first, whole)) = shards.first() else {
         return Err(Error::usage_hint(
             format!("{} holds no shards", folder.display()),

@@ -1,7 +1,7 @@
 //! The output folder: who may write into it, and what a run leaves there.
 
+mod atomic;
 mod journal;
-mod whole;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
 use crate::shard::Shard;
-use crate::talk::count;
+use crate::terminal::count;
 
+pub(crate) use atomic::{is_a_stream, open_own, read_file, temp_file};
+pub use atomic::{write_result, write_whole};
 use journal::{Access, Earlier, Journal};
-pub use journal::{Kept, Line, Waiting, file_is, is_whole};
-pub(crate) use whole::{is_a_stream, open_own, read_file, unfinished};
-pub use whole::{write_result, write_whole};
+pub use journal::{JournalEntry, PendingMaps, ResumeIndex, file_is, is_whole};
 
 /// The journal of a run under way. It carries the run's configuration, so that the next
 /// run knows an interrupted one of its own kind from somebody else's files.
@@ -92,7 +92,7 @@ impl Folder {
             own.contains(file)
                 || made_of_it.contains(&file.as_str())
                 || parts.iter().any(|(name, _)| name == file)
-                || (unfinished && has_a_pictures_name(file))
+                || (unfinished && is_output_name(file))
         };
         match present.iter().find(|file| !ours(file)) {
             None => Ok(()),
@@ -112,7 +112,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written, [`Error::Usage`] if another run
     /// is writing into it.
-    pub fn open(path: &Path, configuration: &Manifest) -> Result<(Folder, Kept), Error> {
+    pub fn open(path: &Path, configuration: &Manifest) -> Result<(Folder, ResumeIndex), Error> {
         let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
         let made = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
@@ -136,14 +136,15 @@ impl Folder {
             return Err(leads_out(&maps));
         }
         let (started, lines) = journal.read();
-        let goes_on = started.as_ref().is_some_and(|earlier| earlier.made_alike(configuration));
+        let goes_on =
+            started.as_ref().is_some_and(|earlier| earlier.same_provenance(configuration));
         let whole = Manifest::read(path).ok().flatten();
         let own = shard.and_then(|shard| manifest::part(path, shard).ok().flatten());
         let mut earlier = Vec::new();
         earlier.extend(whole.map(|manifest| Earlier { manifest, lines: Vec::new() }));
         earlier.extend(own.map(|manifest| Earlier { manifest, lines: Vec::new() }));
         earlier.extend(started.map(|manifest| Earlier { manifest, lines }));
-        let kept = Kept::new(path, configuration, &earlier);
+        let kept = ResumeIndex::new(path, configuration, &earlier);
         if alone {
             remove_unfinished(path, &unfinished_prefix(shard))?;
             let begun = if goes_on { journal.resume() } else { journal.begin(configuration) };
@@ -162,7 +163,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Io`], among them a full disk.
-    pub fn note(&self, lines: &[Line]) -> Result<(), Error> {
+    pub fn note(&self, lines: &[JournalEntry]) -> Result<(), Error> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -187,7 +188,7 @@ impl Folder {
         self.check_links(name)?;
         let fail = |error| Error::io("write", &target)(error);
         fs::create_dir_all(parent).map_err(fail)?;
-        let mut file = unfinished(parent, &unfinished_prefix(self.shard)).map_err(fail)?;
+        let mut file = temp_file(parent, &unfinished_prefix(self.shard)).map_err(fail)?;
         file.as_file_mut().write_all(bytes).map_err(fail)?;
         file.persist(&target).map_err(|error| fail(error.error))?;
         self.written.store(true, Ordering::Relaxed);
@@ -267,7 +268,7 @@ fn files_of(earlier: &[Earlier], shard: Option<Shard>) -> BTreeSet<String> {
         let pictures = lines.iter().flat_map(|line| &line.pictures);
         files.extend(pictures.flat_map(|p| [Some(p.file.clone()), p.raw.clone()]).flatten());
     }
-    files.retain(|name| is_below(name) && has_a_pictures_name(name));
+    files.retain(|name| is_below(name) && is_output_name(name));
     files
 }
 
@@ -289,7 +290,7 @@ impl Drop for Folder {
 pub fn would_overwrite(out: &Path, input: &Path) -> bool {
     // Nearly all names are none that a run gives; the system is asked about the others alone.
     let name = input.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    if name != manifest::FILE_NAME && !has_a_pictures_name(&name) && !input.is_symlink() {
+    if name != manifest::FILE_NAME && !is_output_name(&name) && !input.is_symlink() {
         return false;
     }
     let inside = match (out.canonicalize(), input.canonicalize()) {
@@ -299,13 +300,13 @@ pub fn would_overwrite(out: &Path, input: &Path) -> bool {
     };
     inside.is_some_and(|name| {
         let name = name.to_string_lossy();
-        name == manifest::FILE_NAME || has_a_pictures_name(&name)
+        name == manifest::FILE_NAME || is_output_name(&name)
     })
 }
 
 /// A name that a run may give: `a_b.png`, `a_b.overlay.png`, `a_b.top2.npy`,
 /// `mean_b.png`, `sheet.png`, in the folder or one below.
-pub(crate) fn has_a_pictures_name(file: &str) -> bool {
+pub(crate) fn is_output_name(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let numbered = |stem: &str| {
@@ -353,7 +354,7 @@ pub(crate) fn remove_leftovers(path: &Path, below: bool) -> Result<(), Error> {
     }
     let mut remove = |file: &Path| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(UNFINISHED) && whole::is_abandoned(file) {
+        if name.starts_with(UNFINISHED) && atomic::is_abandoned(file) {
             let _ = fs::remove_file(file);
         }
     };
@@ -561,10 +562,10 @@ mod tests {
     #[test]
     fn only_names_that_a_run_gives_are_taken_for_pictures() {
         for name in ["1_1.png", "cat/12_3.npy", "1_2.top3.overlay.png", "mean_4.png", "sheet.png"] {
-            assert!(has_a_pictures_name(name), "{name}");
+            assert!(is_output_name(name), "{name}");
         }
         for name in ["1_.png", "cat_1.png", "1_1.jpg", "1_1", "my_sheet.png"] {
-            assert!(!has_a_pictures_name(name), "{name}");
+            assert!(!is_output_name(name), "{name}");
         }
     }
 }

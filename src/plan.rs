@@ -13,12 +13,12 @@ use crate::colormap::Colormap;
 use crate::engine::{Engine, InputShape, Network, Precision};
 use crate::error::Error;
 use crate::images;
-use crate::input::{self, Limits, Reading};
+use crate::input::{self, DecodeLimits, Reading};
 use crate::layers::Choice;
 use crate::manifest::{self, Manifest};
 use crate::maps::Flag;
 use crate::output::{self, Folder};
-use crate::picture::grid::Order;
+use crate::picture::grid::TileOrder;
 use crate::picture::{Interpolation, Size, View};
 use crate::reduction::Reduction;
 use crate::scale::Scale;
@@ -48,7 +48,7 @@ pub struct Plan {
     /// How many images were given, to all shards.
     pub listed: usize,
     /// Which of several parts of a run this is.
-    pub shard: Option<manifest::Part>,
+    pub shard: Option<manifest::ShardInfo>,
     /// How many images go through the network at once; a batch of fewer is filled up.
     pub batch: usize,
     /// In which numbers the network computes.
@@ -74,7 +74,7 @@ pub struct Plan {
     /// Whether a colour bar stands below each picture.
     pub legend: bool,
     /// The order of a grid's channels.
-    pub grid_order: Order,
+    pub grid_order: TileOrder,
     /// Whether grids give matching channels of all folds the same place.
     pub align_folds: bool,
     /// Whether the folds' mean and deviation are drawn.
@@ -161,7 +161,7 @@ pub enum FrameChoice {
 
 impl FrameChoice {
     /// The images that these files are.
-    fn of(self, files: Vec<PathBuf>, limits: Limits) -> Vec<Frame> {
+    fn of(self, files: Vec<PathBuf>, limits: DecodeLimits) -> Vec<Frame> {
         let of_file = |path: PathBuf| -> Vec<Frame> {
             match self {
                 FrameChoice::First => vec![(path, None)],
@@ -191,7 +191,7 @@ impl std::str::FromStr for FrameChoice {
 /// How images are read, as far as the flags of the input say; with the limits of the library.
 pub fn reading(args: &InputArgs) -> Reading {
     Reading {
-        limits: Limits::default(),
+        limits: DecodeLimits::default(),
         layout: args.layout,
         mean: args.mean.clone(),
         std: args.std.clone(),
@@ -252,7 +252,7 @@ impl Plan {
                 "leave it out, or take more folds with --folds K or --fold A,B",
             ));
         }
-        let limits = Limits { bytes: args.max_image_size, pixels: args.max_image_pixels };
+        let limits = DecodeLimits { bytes: args.max_image_size, pixels: args.max_image_pixels };
         let frames = args.frame.unwrap_or_default().of(each_once(files), limits);
         let listed = frames.len();
         let images = name_images(frames, &args.out)?;
@@ -447,11 +447,14 @@ fn shard(args: &RenderArgs) -> Result<Option<Shard>, Error> {
 }
 
 /// The images of a shard, and what it has to know of the others.
-fn part(images: Vec<PlannedImage>, shard: Shard) -> (Vec<PlannedImage>, Option<manifest::Part>) {
+fn part(
+    images: Vec<PlannedImage>,
+    shard: Shard,
+) -> (Vec<PlannedImage>, Option<manifest::ShardInfo>) {
     let paths: Vec<String> = images.iter().map(PlannedImage::label).collect();
     let own = |image: &PlannedImage| shard.holds(&image.name);
     let places = (0..images.len()).filter(|place| own(&images[*place])).collect();
-    let part = manifest::Part::new(shard, paths.iter().map(String::as_str), places);
+    let part = manifest::ShardInfo::new(shard, paths.iter().map(String::as_str), places);
     (images.into_iter().filter(own).collect(), Some(part))
 }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdin, stdout};
 use std::time::Duration;
 
 use crate::picture::Rgb;
-use crate::talk::Talk;
+use crate::terminal::Reporter;
 
 /// Columns of a terminal that does not say how wide it is.
 const COLUMNS: u32 = 80;
@@ -14,10 +14,10 @@ const COLUMNS: u32 = 80;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Shows a picture, if standard output is a terminal that can show any.
-pub fn show(picture: &Rgb, talk: &Talk) {
+pub fn show(picture: &Rgb, reporter: &Reporter) {
     let term = env::var("TERM").unwrap_or_default();
     if !stdout().is_terminal() || matches!(term.as_str(), "" | "dumb") {
-        talk.warn("--preview needs a terminal that shows colours; standard output is none");
+        reporter.warn("--preview needs a terminal that shows colours; standard output is none");
         return;
     }
     let (width, height) = (picture.width as u32, picture.height as u32);
@@ -25,7 +25,7 @@ pub fn show(picture: &Rgb, talk: &Talk) {
         return;
     };
     if let Err(error) = viuer::print(&image::DynamicImage::from(image), &config(&term)) {
-        talk.warn(format!("the terminal cannot show the sheet: {error}"));
+        reporter.warn(format!("the terminal cannot show the sheet: {error}"));
     }
 }
 

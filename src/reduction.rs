@@ -62,7 +62,7 @@ impl std::fmt::Display for Reduction {
 
 /// A map and which part of the layer it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct ChannelMap {
     /// With `top:K` the rank from 1, else 0.
     pub rank: usize,
     /// The channel from 1, if the map is one channel.
@@ -122,9 +122,9 @@ impl Reduction {
     }
 
     /// The maps of a layer's channels (channels x height x width).
-    pub fn apply(self, channels: ArrayView3<'_, f32>) -> Vec<Part> {
-        let whole = |map| vec![Part { rank: 0, channel: None, map }];
-        let one = |rank, channel: usize| Part {
+    pub fn apply(self, channels: ArrayView3<'_, f32>) -> Vec<ChannelMap> {
+        let whole = |map| vec![ChannelMap { rank: 0, channel: None, map }];
+        let one = |rank, channel: usize| ChannelMap {
             rank,
             channel: Some(channel),
             map: channels.index_axis(Axis(0), channel - 1).to_owned(),

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use actviz::compare::{self, Allowed, Limits, Outcome, Profile, Question};
+use actviz::compare::{self, Allowed, CompareOptions, Outcome, Profile, Tolerances};
 use assert_cmd::Command;
 use image::{Rgb, RgbImage};
 use ndarray::Array2;
@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 #[path = "compare/accept.rs"]
 mod accept;
+#[path = "compare/entry_changes.rs"]
+mod entry_changes;
 #[path = "compare/files.rs"]
 mod files;
 #[path = "compare/kinds.rs"]
@@ -23,8 +25,6 @@ mod kinds;
 mod names;
 #[path = "compare/passes.rs"]
 mod passes;
-#[path = "compare/shown.rs"]
-mod shown;
 #[path = "compare/streams.rs"]
 mod streams;
 #[path = "compare/targets.rs"]
@@ -425,7 +425,7 @@ fn reports_are_written_for_machines_and_people() {
     assert_eq!(triple.get_pixel(28 + 9, 5), &Rgb([224; 3]));
 }
 
-fn outcome_of(golden: &Path, new: &Path, question: &Question) -> Option<(bool, Outcome)> {
+fn outcome_of(golden: &Path, new: &Path, question: &CompareOptions) -> Option<(bool, Outcome)> {
     let report = compare::compare(golden, new, question).ok()?;
     Some((report.same, report.pictures[0].outcome))
 }
@@ -456,8 +456,8 @@ fn whichever_side_comes_first_the_answer_is_the_same() {
             let spot = spots.iter().find(|spot| (spot.0, spot.1) == (x, y));
             [10, spot.map_or(20, |spot| spot.2), 30]
         });
-        let limits = Limits { max_abs: Some(chance.below(200) as u8), ..Limits::default() };
-        let question = Question { limits, ..Question::default() };
+        let limits = Tolerances { max_abs: Some(chance.below(200) as u8), ..Tolerances::default() };
+        let question = CompareOptions { limits, ..CompareOptions::default() };
         assert_eq!(outcome_of(&new, &new, &question), Some((true, Outcome::Same)));
         let there = compare::compare(&golden, &new, &question).unwrap();
         let back = compare::compare(&new, &golden, &question).unwrap();
@@ -489,7 +489,7 @@ fn no_mutation_of_a_picture_passes_with_other_pixels() {
             }
         }
         fs::write(&new, &bytes).unwrap();
-        let (same, outcome) = outcome_of(&golden, &new, &Question::default()).unwrap();
+        let (same, outcome) = outcome_of(&golden, &new, &CompareOptions::default()).unwrap();
         if same {
             let decoded = image::load_from_memory(&bytes).unwrap().into_rgba8();
             assert_eq!(decoded, expected, "{outcome:?}");
@@ -518,7 +518,8 @@ fn no_mutation_of_a_manifest_ends_in_a_panic() {
             }
         }
         fs::write(place.path("new/manifest.json"), &bytes).unwrap();
-        let question = Question { allowed: vec![Allowed::Missing], ..Question::default() };
+        let question =
+            CompareOptions { allowed: vec![Allowed::Missing], ..CompareOptions::default() };
         let report = compare::compare(&place.path("golden"), &place.path("new"), &question);
         // A manifest may name pictures that are nowhere; that fails, or is forgiven.
         assert!(report.unwrap().pictures.len() >= 4);

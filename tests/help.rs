@@ -26,12 +26,12 @@ impl Place {
         };
         for fold in 1..=5 {
             copy(
-                &format!("models/cnn9/fold_{}.pt", (fold - 1) % 3 + 1),
+                &format!("models/resnet50/fold_{}.pt", (fold - 1) % 3 + 1),
                 &format!("runs/fold_{fold}.pt"),
             );
         }
         copy("models/resnet50/fold_1.pt", "net.pt");
-        copy("models/cnn9/fold_1.pt", "strange.pt");
+        copy("models/resnet50/fold_2.pt", "strange.pt");
         copy("examples/images/fox.png", "cat.png");
         copy("examples/images/fox.png", "photos/fox.png");
         let parrot = image::open(checkout("examples/images/parrot.png")).unwrap().into_rgb8();

@@ -9,7 +9,7 @@ use actviz::commands::{EXIT_DONE, EXIT_PARTLY, insights};
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::insights::Document;
 use actviz::insights::reach::Reach;
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use clap::Parser;
 
 /// A folder with three folds and an image.
@@ -45,10 +45,10 @@ impl Place {
             Ok(FakeNetwork { channels_out: 4, waves: true, ..FakeNetwork::default() })
         });
         let mut stdout = Vec::new();
-        let talk = Talk::new(Verbosity::Quiet);
+        let reporter = Reporter::new(Verbosity::Quiet);
         let code = Subjects::find(&args)
             .map_err(anyhow::Error::from)
-            .and_then(|subjects| insights::run(&args, &subjects, &engine, &talk, &mut stdout));
+            .and_then(|subjects| insights::run(&args, &subjects, &engine, &reporter, &mut stdout));
         (code, String::from_utf8(stdout).expect("UTF-8"))
     }
 }

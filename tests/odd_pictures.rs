@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use actviz::Error;
 use actviz::bundle::{Input, ResizeRule};
-use actviz::input::{self, AxisOrder, Content, Limits, Prepared, Reading};
+use actviz::input::{self, AxisOrder, Content, DecodeLimits, Prepared, Reading};
 use ndarray::Array3;
 
 fn odd(name: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn prepare(file: &Path, input: &Input) -> Result<Prepared, Error> {
     input::prepare(file, None, input, &Reading::default())
 }
 
-fn prepare_within(file: &Path, input: &Input, limits: Limits) -> Result<Prepared, Error> {
+fn prepare_within(file: &Path, input: &Input, limits: DecodeLimits) -> Result<Prepared, Error> {
     input::prepare(file, None, input, &Reading { limits, ..Reading::default() })
 }
 
@@ -90,7 +90,7 @@ fn jpegs_are_turned_upright_and_read_as_pil_reads_them_but_for_rounding() {
     }
 }
 
-fn refused(file: &Path, limits: Limits) -> String {
+fn refused(file: &Path, limits: DecodeLimits) -> String {
     prepare_within(file, &input(8, 8), limits).expect_err("no picture").to_string()
 }
 
@@ -122,7 +122,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[test]
 fn a_file_that_claims_billions_of_pixels_is_refused_before_it_is_decoded() {
     let place = tempfile::tempdir().unwrap();
-    let words = refused(&bomb(place.path(), 60_000, 60_000), Limits::default());
+    let words = refused(&bomb(place.path(), 60_000, 60_000), DecodeLimits::default());
     assert!(words.contains("60000 x 60000") && words.contains("--max-image-pixels"), "{words}");
 }
 
@@ -133,11 +133,11 @@ fn a_picture_without_pixels_is_told_as_such_whatever_its_kind() {
     let gif = [b"GIF89a".as_slice(), &[0; 7], b";"].concat();
     for (name, bytes) in [("none.bmp", bmp), ("none.gif", gif)] {
         fs::write(place.path().join(name), bytes).unwrap();
-        let words = refused(&place.path().join(name), Limits::default());
+        let words = refused(&place.path().join(name), DecodeLimits::default());
         assert!(words.ends_with("the picture has no pixels"), "{words}");
     }
     for (width, height) in [(0, 0), (0, 5), (5, 0)] {
-        let words = refused(&bomb(place.path(), width, height), Limits::default());
+        let words = refused(&bomb(place.path(), width, height), DecodeLimits::default());
         assert!(words.ends_with("the picture has no pixels"), "{words}");
     }
 }
@@ -145,12 +145,12 @@ fn a_picture_without_pixels_is_told_as_such_whatever_its_kind() {
 #[test]
 fn the_limits_are_the_user_s() {
     let (width, height) = (24, 16);
-    let exactly = Limits { pixels: width * height, ..Limits::default() };
+    let exactly = DecodeLimits { pixels: width * height, ..DecodeLimits::default() };
     assert!(prepare_within(&odd("plain.bmp"), &input(8, 8), exactly).is_ok());
-    let fewer = Limits { pixels: width * height - 1, ..exactly };
+    let fewer = DecodeLimits { pixels: width * height - 1, ..exactly };
     assert!(refused(&odd("plain.bmp"), fewer).contains("--max-image-pixels"));
     let length = fs::metadata(odd("plain.bmp")).unwrap().len();
-    let shorter = Limits { bytes: length - 1, ..exactly };
+    let shorter = DecodeLimits { bytes: length - 1, ..exactly };
     assert!(refused(&odd("plain.bmp"), shorter).contains("--max-image-size"));
 }
 
@@ -207,7 +207,7 @@ fn what_is_missing_is_not_made_up() {
 
 #[test]
 fn a_jpeg_with_damaged_data_is_an_error_and_not_half_grey() {
-    let words = refused(&odd("damaged.jpg"), Limits::default());
+    let words = refused(&odd("damaged.jpg"), DecodeLimits::default());
     assert!(words.contains("damaged"), "{words}");
     // The same in a TIFF: an end in the middle of the data.
     let place = tempfile::tempdir().unwrap();
@@ -216,7 +216,7 @@ fn a_jpeg_with_damaged_data_is_an_error_and_not_half_grey() {
     bytes[scan + 40..scan + 42].copy_from_slice(&[0xff, 0xd9]);
     let file = place.path().join("jpeg.tif");
     fs::write(&file, bytes).unwrap();
-    let words = refused(&file, Limits::default());
+    let words = refused(&file, DecodeLimits::default());
     assert!(words.contains("damaged"), "{words}");
 }
 
@@ -322,7 +322,7 @@ fn frames_and_pages_are_images_of_their_own() {
         let error = frame(name, 3).expect_err("two frames");
         assert!(error.to_string().contains("has 2"), "{error}");
     }
-    assert_eq!(input::count_frames(&odd("pages.tif"), Limits::default()), 4);
+    assert_eq!(input::count_frames(&odd("pages.tif"), DecodeLimits::default()), 4);
     assert_ne!(frame("pages.tif", 1).unwrap().content, frame("pages.tif", 4).unwrap().content);
 }
 
@@ -333,16 +333,16 @@ fn a_pipe_that_nobody_writes_to_is_not_waited_for() {
     let pipe = place.path().join("pipe.png");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    assert!(refused(&pipe, Limits::default()).contains("not a file"));
+    assert!(refused(&pipe, DecodeLimits::default()).contains("not a file"));
     assert!(actviz::digest::of_file(&pipe).is_err());
 }
 
 #[test]
 fn what_is_no_file_is_not_read() {
     let place = tempfile::tempdir().unwrap();
-    assert!(refused(place.path(), Limits::default()).contains("not a file"));
+    assert!(refused(place.path(), DecodeLimits::default()).contains("not a file"));
     #[cfg(unix)]
-    assert!(refused(Path::new("/dev/zero"), Limits::default()).contains("not a file"));
+    assert!(refused(Path::new("/dev/zero"), DecodeLimits::default()).contains("not a file"));
 }
 
 #[test]
@@ -350,5 +350,5 @@ fn a_text_with_the_name_of_a_picture_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("x.png");
     fs::File::create(&file).unwrap().write_all(b"hello").unwrap();
-    assert!(refused(&file, Limits::default()).contains("not a readable picture"));
+    assert!(refused(&file, DecodeLimits::default()).contains("not a readable picture"));
 }

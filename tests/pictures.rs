@@ -21,7 +21,7 @@ use actviz::picture::{Rgb, View, grid, overlay, png};
 use actviz::plan::Plan;
 use actviz::reduction::Reduction;
 use actviz::scale::Range;
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use clap::Parser;
 use ndarray::{Array0, Array2, Array3};
 use ndarray_npy::{ReadableElement, read_npy};
@@ -65,9 +65,9 @@ impl Place {
         let Command::Render(args) = Cli::try_parse_from(all).expect("flags").command else {
             unreachable!("the first word is render");
         };
-        let talk = Talk::new(Verbosity::Quiet);
+        let reporter = Reporter::new(Verbosity::Quiet);
         let plan = Plan::new(&args)?;
-        render::run(&args, &plan, engine, (&talk, &Interrupt::default()), &mut Vec::new())
+        render::run(&args, &plan, engine, (&reporter, &Interrupt::default()), &mut Vec::new())
             .map_err(|error| error.downcast().expect("an error of ours"))
     }
 
@@ -729,9 +729,9 @@ fn golden_sheet() {
     let Command::Render(args) = Cli::try_parse_from(args).expect("flags").command else {
         unreachable!("the first word is render");
     };
-    let talk = Talk::new(Verbosity::Quiet);
+    let reporter = Reporter::new(Verbosity::Quiet);
     let plan = Plan::new(&args).expect("a plan");
-    render::run(&args, &plan, &plain(), (&talk, &Interrupt::default()), &mut Vec::new())
+    render::run(&args, &plan, &plain(), (&reporter, &Interrupt::default()), &mut Vec::new())
         .expect("a sheet");
     assert_golden(&place, "sheet.png", "golden_sheet.png");
 }

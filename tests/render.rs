@@ -12,7 +12,7 @@ use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::interrupt::Interrupt;
 use actviz::manifest::Manifest;
 use actviz::plan::Plan;
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use clap::Parser;
 
 /// A folder with three folds and some images.
@@ -58,9 +58,9 @@ impl Place {
             unreachable!("the first word is render");
         };
         let mut stdout = Vec::new();
-        let talk = Talk::new(Verbosity::Quiet);
+        let reporter = Reporter::new(Verbosity::Quiet);
         let result = Plan::new(&args).map_err(anyhow::Error::from).and_then(|plan| {
-            render::run(&args, &plan, engine, (&talk, &Interrupt::default()), &mut stdout)
+            render::run(&args, &plan, engine, (&reporter, &Interrupt::default()), &mut stdout)
         });
         (result, String::from_utf8(stdout).expect("text"))
     }

@@ -12,7 +12,7 @@ use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
 use actviz::interrupt::Interrupt;
 use actviz::manifest::{Image, Manifest};
 use actviz::plan::Plan;
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use clap::Parser;
 
 /// Browsers that are tried, after $ACTVIZ_CHROMIUM.
@@ -32,7 +32,7 @@ impl Place {
         let picture = image::GrayImage::from_fn(32, 32, |x, y| image::Luma([noise(x, y)]));
         picture.save_with_format(place.path(image), image::ImageFormat::Png).unwrap();
         let engine = FakeEngine(|_: &Path| Ok(FakeNetwork { gain: 3.0, ..FakeNetwork::default() }));
-        let talk = &Talk::new(Verbosity::Quiet);
+        let reporter = &Reporter::new(Verbosity::Quiet);
         let common = |command: &str| {
             let words = ["actviz", command, "--input-size", "32", "--model"];
             words.map(str::to_owned).into_iter().chain([place.text("fold_{fold}.pt")])
@@ -41,14 +41,20 @@ impl Place {
         let Command::Render(args) = parse(common("render").chain(rest.clone())) else { panic!() };
         let plan = Plan::new(&args).unwrap();
         assert_eq!(
-            render::run(&args, &plan, &engine, (talk, &Interrupt::default()), &mut Vec::new())
+            render::run(&args, &plan, &engine, (reporter, &Interrupt::default()), &mut Vec::new())
                 .unwrap(),
             0
         );
         let Command::Insights(args) = parse(common("insights").chain(rest)) else { panic!() };
         assert_eq!(
-            insights::run(&args, &Subjects::find(&args).unwrap(), &engine, talk, &mut Vec::new())
-                .unwrap(),
+            insights::run(
+                &args,
+                &Subjects::find(&args).unwrap(),
+                &engine,
+                reporter,
+                &mut Vec::new()
+            )
+            .unwrap(),
             0
         );
         place
@@ -75,7 +81,7 @@ impl Place {
         let words = ["actviz", "report", &self.text("out")].map(str::to_owned);
         let words = words.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned()));
         let Command::Report(args) = parse(words) else { panic!() };
-        report::run(&args, &Talk::new(Verbosity::Quiet))
+        report::run(&args, &Reporter::new(Verbosity::Quiet))
     }
 }
 
@@ -153,7 +159,7 @@ fn a_page_without_some_pictures_is_drawn_and_says_so() {
     fs::remove_file(place.path("out/2_1.png")).unwrap();
     let words = ["actviz", "report", &place.text("out")].map(str::to_owned);
     let Command::Report(args) = parse(words.into_iter()) else { panic!() };
-    assert_eq!(report::run(&args, &Talk::new(Verbosity::Quiet)).unwrap(), EXIT_PARTLY);
+    assert_eq!(report::run(&args, &Reporter::new(Verbosity::Quiet)).unwrap(), EXIT_PARTLY);
     let page = fs::read_to_string(place.path("out/report.html")).unwrap();
     assert_eq!(page.matches("<img tabindex").count(), 3 * 3 - 1);
     assert!(page.contains("Missing in the folder: 2_1.png.") && page.contains(">missing<"));
@@ -277,10 +283,11 @@ fn render_may_follow_into_a_folder_with_a_report() {
         [place.text("fold_{fold}.pt"), "-o".into(), place.text("out"), place.text("cat.png")];
     let Command::Render(args) = parse(flags.into_iter().chain(rest)) else { panic!() };
     let engine = FakeEngine(|_: &Path| Ok(FakeNetwork::default()));
-    let talk = &Talk::new(Verbosity::Quiet);
+    let reporter = &Reporter::new(Verbosity::Quiet);
     let plan = Plan::new(&args).unwrap();
     assert_eq!(
-        render::run(&args, &plan, &engine, (talk, &Interrupt::default()), &mut Vec::new()).unwrap(),
+        render::run(&args, &plan, &engine, (reporter, &Interrupt::default()), &mut Vec::new())
+            .unwrap(),
         0
     );
 }

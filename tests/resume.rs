@@ -22,7 +22,7 @@ use actviz::manifest::Manifest;
 use actviz::model_file::ModelFile;
 use actviz::plan::Plan;
 use actviz::render::{Event, Render};
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use clap::Parser;
 use serde_json::Value;
 
@@ -75,9 +75,9 @@ impl Place {
             Ok(plan) => plan,
             Err(error) => return (Err(error.into()), String::new()),
         };
-        let (talk, interrupt) = (Talk::new(Verbosity::Quiet), Interrupt::default());
+        let (reporter, interrupt) = (Reporter::new(Verbosity::Quiet), Interrupt::default());
         let mut stdout = Vec::new();
-        let result = render::run(&args, &plan, engine, (&talk, &interrupt), &mut stdout);
+        let result = render::run(&args, &plan, engine, (&reporter, &interrupt), &mut stdout);
         (result, String::from_utf8(stdout).expect("text"))
     }
 
@@ -85,7 +85,7 @@ impl Place {
     fn interrupted_after(&self, pictures: usize, out: &str, flags: &str) -> Manifest {
         let (_, plan) = self.plan(out, flags);
         let plan = plan.expect("a plan");
-        let (talk, interrupt) = (Talk::new(Verbosity::Quiet), Interrupt::default());
+        let (reporter, interrupt) = (Reporter::new(Verbosity::Quiet), Interrupt::default());
         let seen = AtomicUsize::new(0);
         let watch = |event: Event<'_>| {
             if matches!(event, Event::Picture(..))
@@ -95,7 +95,7 @@ impl Place {
             }
         };
         let engine = plain();
-        Render::new(&plan, &engine, &talk, &interrupt).run(&watch, |_| {}).expect("a manifest")
+        Render::new(&plan, &engine, &reporter, &interrupt).run(&watch, |_| {}).expect("a manifest")
     }
 
     fn merge(&self, out: &str) -> (anyhow::Result<u8>, String) {
@@ -103,7 +103,7 @@ impl Place {
         let cli = Cli::try_parse_from(["actviz", "merge", "--json", text(&out)]).expect("flags");
         let Command::Merge(args) = cli.command else { unreachable!("the word is merge") };
         let mut stdout = Vec::new();
-        let result = merge::run(&args, &Talk::new(Verbosity::Quiet), &mut stdout);
+        let result = merge::run(&args, &Reporter::new(Verbosity::Quiet), &mut stdout);
         (result, String::from_utf8(stdout).expect("text"))
     }
 
@@ -280,7 +280,7 @@ const WAITING: &str = "--scale folds --view heat,sheet,grid --align-folds --cons
 /// Gives how often they were run.
 fn interrupted_after_runs(place: &Place, runs: usize, out: &str) -> usize {
     let (_, plan) = place.plan(out, WAITING);
-    let (talk, interrupt) = (Talk::new(Verbosity::Quiet), Interrupt::default());
+    let (reporter, interrupt) = (Reporter::new(Verbosity::Quiet), Interrupt::default());
     let count = Arc::new(AtomicUsize::new(0));
     let (counted, ends) = (count.clone(), interrupt.clone());
     let engine = Watched {
@@ -291,7 +291,7 @@ fn interrupted_after_runs(place: &Place, runs: usize, out: &str) -> usize {
         }),
     };
     let plan = plan.expect("a plan");
-    Render::new(&plan, &engine, &talk, &interrupt).run(&|_| {}, |_| {}).expect("a manifest");
+    Render::new(&plan, &engine, &reporter, &interrupt).run(&|_| {}, |_| {}).expect("a manifest");
     count.load(Ordering::Relaxed)
 }
 

@@ -1,10 +1,10 @@
 //! A picture's bytes, in every format: pixels within the limits, or words.
 #![no_main]
 
-use actviz::input::{self, Decoded, Limits, Reading};
+use actviz::input::{self, Decoded, DecodeLimits, Reading};
 use libfuzzer_sys::fuzz_target;
 
-const LIMITS: Limits = Limits { bytes: 1 << 20, pixels: 1 << 20 };
+const LIMITS: DecodeLimits = DecodeLimits { bytes: 1 << 20, pixels: 1 << 20 };
 
 fuzz_target!(|bytes: &[u8]| {
     let reading = Reading { limits: LIMITS, ..Reading::default() };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::one_of;
-use crate::compare::{Allowed, Limits, Profile, Window};
+use crate::compare::{Allowed, Profile, Tolerances, Window};
 
 /// `actviz compare`
 #[derive(Debug, Args)]
@@ -75,8 +75,8 @@ pub struct CompareArgs {
 
 impl CompareArgs {
     /// The limits that were set by themselves.
-    pub fn limits(&self) -> Limits {
-        Limits {
+    pub fn limits(&self) -> Tolerances {
+        Tolerances {
             max_abs: self.max_abs,
             max_diff_ratio: self.max_diff_ratio,
             hard_max: self.hard_max,

@@ -15,7 +15,7 @@ use strum::VariantNames;
 use crate::engine::DeviceChoice;
 use crate::input::AxisOrder;
 use crate::plan::MOST_CHANNELS;
-use crate::talk::Verbosity;
+use crate::terminal::Verbosity;
 
 pub use compare::{AcceptArgs, CompareArgs};
 pub use insights::{InsightsArgs, ReportArgs};
@@ -52,13 +52,13 @@ pub struct Cli {
     pub command: Command,
 
     #[command(flatten)]
-    talk: TalkArgs,
+    reporter: TalkArgs,
 }
 
 impl Cli {
     /// How much to say on stderr.
     pub fn verbosity(&self) -> Verbosity {
-        match (self.talk.quiet, self.talk.verbose) {
+        match (self.reporter.quiet, self.reporter.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Normal,

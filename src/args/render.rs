@@ -9,7 +9,7 @@ use crate::colormap::Colormap;
 use crate::engine::Precision;
 use crate::layers::Choice;
 use crate::maps::Flag;
-use crate::picture::grid::Order;
+use crate::picture::grid::TileOrder;
 use crate::picture::{Interpolation, Size, View};
 use crate::plan::{BatchSize, FrameChoice};
 use crate::reduction::Reduction;
@@ -98,8 +98,8 @@ pub struct RenderArgs {
     #[arg(long)]
     pub legend: bool,
     /// The order of a grid's channels: their own, or the most active first
-    #[arg(long, value_name = "ORDER", default_value_t, value_parser = one_of::<Order>())]
-    pub grid_order: Order,
+    #[arg(long, value_name = "ORDER", default_value_t, value_parser = one_of::<TileOrder>())]
+    pub grid_order: TileOrder,
     /// In grids, give matching channels of all folds the same place
     #[arg(long)]
     pub align_folds: bool,

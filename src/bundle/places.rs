@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FILE_NAME, tidy};
+use super::{FILE_NAME, shorten_path};
 use crate::error::Error;
 use crate::spelling::nearest;
 
@@ -19,8 +19,8 @@ pub fn places() -> Vec<PathBuf> {
         places.extend(std::env::split_paths(&path).filter(|path| !path.as_os_str().is_empty()));
     }
     if let Some(bin) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-        places.push(tidy(&bin.join("../share/actviz/models")));
-        places.push(tidy(&bin.join("../../models")));
+        places.push(shorten_path(&bin.join("../share/actviz/models")));
+        places.push(shorten_path(&bin.join("../../models")));
     }
     places.push(PathBuf::from("models"));
     places

@@ -7,7 +7,7 @@ use crate::accept;
 use crate::args::AcceptArgs;
 use crate::error::Error;
 use crate::manifest;
-use crate::talk::line;
+use crate::terminal::line;
 
 /// Set by every CI that is widely used.
 const CI: &str = "CI";

@@ -10,7 +10,7 @@ use super::{EXIT_DONE, EXIT_PARTLY, each_fold, print_json, print_table};
 use crate::args::LayersArgs;
 use crate::bundle::Model;
 use crate::engine::{Engine, OperatorUse};
-use crate::talk::{Talk, line};
+use crate::terminal::{Reporter, line};
 
 #[derive(Serialize)]
 struct Document {
@@ -36,10 +36,10 @@ pub fn run(
     args: &LayersArgs,
     model: &Model,
     engine: &dyn Engine,
-    talk: &Talk,
+    reporter: &Reporter,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let (folds, failed) = each_fold(model, talk, |fold| {
+    let (folds, failed) = each_fold(model, reporter, |fold| {
         let operators = engine.audit(&fold.open()?)?;
         Ok(Fold { fold: fold.fold, file: crate::plan::text(&fold.file), operators })
     })?;

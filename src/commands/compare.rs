@@ -6,10 +6,10 @@ use std::path::Path;
 use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::CompareArgs;
 use crate::compare::report::targets::{self, Targets};
-use crate::compare::report::{self, github, html, junit, table, triple};
-use crate::compare::{self, Question};
+use crate::compare::report::{self, diff_image, github, html, junit, table};
+use crate::compare::{self, CompareOptions};
 use crate::error::Error;
-use crate::talk::{Talk, count};
+use crate::terminal::{Reporter, count};
 
 /// Where GitHub wants a step's summary.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -18,13 +18,16 @@ const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 ///
 /// # Errors
 /// Whatever leaves nothing to compare, or a report unwritten.
-pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn run(args: &CompareArgs, reporter: &Reporter, out: &mut dyn Write) -> anyhow::Result<u8> {
     let files = [("--junit", &args.junit), ("--html", &args.html)];
     let files = files.into_iter().filter_map(|(flag, file)| Some((flag, file.as_deref()?)));
     let targets = Targets { files: files.collect(), diff_dir: args.diff_dir.as_deref() };
     targets::prepare(&args.golden, &args.new, &targets)?;
-    let question =
-        Question { profile: args.profile, limits: args.limits(), allowed: args.allow.clone() };
+    let question = CompareOptions {
+        profile: args.profile,
+        limits: args.limits(),
+        allowed: args.allow.clone(),
+    };
     let found = compare::compare(&args.golden, &args.new, &question)?;
     if let Some(file) = &args.junit {
         report::write(file, junit::xml(&found)?.as_bytes())?;
@@ -33,12 +36,12 @@ pub fn run(args: &CompareArgs, talk: &Talk, out: &mut dyn Write) -> anyhow::Resu
         report::write(file, html::page(&found).as_bytes())?;
     }
     if let Some(folder) = &args.diff_dir {
-        let written = triple::write_all(&found, folder)?;
-        talk.verbose(format!("{} in {}", count(written, "comparison"), folder.display()));
+        let written = diff_image::write_all(&found, folder)?;
+        reporter.verbose(format!("{} in {}", count(written, "comparison"), folder.display()));
     }
     if args.json {
         print_json(out, &found)?;
-    } else if !talk.is_quiet() {
+    } else if !reporter.is_quiet() {
         table::print(&found, out)?;
     }
     if args.github {

@@ -11,7 +11,7 @@ use crate::bundle::{self, Description};
 use crate::digest;
 use crate::engine::{Engine, Runtime};
 use crate::error::Error;
-use crate::talk::line;
+use crate::terminal::line;
 use crate::worker::{self, Libtorch, WorkerConfig, WorkerEngine};
 
 #[derive(Serialize)]

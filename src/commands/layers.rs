@@ -12,7 +12,7 @@ use crate::bundle::Model;
 use crate::engine::{Engine, Taps};
 use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::plan::InputPlan;
-use crate::talk::{Talk, line};
+use crate::terminal::{Reporter, line};
 
 /// The JSON document; scripts rely on its fields.
 #[derive(Serialize)]
@@ -44,12 +44,12 @@ pub fn run(
     args: &LayersArgs,
     model: &Model,
     engine: &dyn Engine,
-    talk: &Talk,
+    reporter: &Reporter,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let input = InputPlan::new(&args.input, model)?;
-    input.assumed_in_words(false).into_iter().for_each(|assumed| talk.note(assumed));
-    let (listed, failed) = each_fold(model, talk, |fold| {
+    input.assumed_in_words(false).into_iter().for_each(|assumed| reporter.note(assumed));
+    let (listed, failed) = each_fold(model, reporter, |fold| {
         let mut network = engine.open(&fold.open()?, Taps::Activations)?;
         let shape = input.resolve(network.as_ref(), &fold.file)?.shape();
         Ok((fold.fold, network.layers(shape)?))

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::stdout::Stdout;
-use crate::talk::{self, Talk, line};
+use crate::terminal::{self, Reporter, line};
 use crate::worker::{WorkerConfig, WorkerEngine};
 
 use engine::configuration;
@@ -37,64 +37,71 @@ pub const EXIT_PARTLY: u8 = 1;
 /// # Errors
 /// Whatever kept the command from doing anything at all.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
-    let talk = Talk::new(cli.verbosity());
+    let reporter = Reporter::new(cli.verbosity());
     let mut stdout = Stdout::default();
-    let code = dispatch(cli.command, &talk, &mut stdout)?;
+    let code = dispatch(cli.command, &reporter, &mut stdout)?;
     stdout.finish()?;
     Ok(code)
 }
 
-fn dispatch(command: Command, talk: &Talk, stdout: &mut Stdout) -> anyhow::Result<u8> {
+fn dispatch(command: Command, reporter: &Reporter, stdout: &mut Stdout) -> anyhow::Result<u8> {
     match command {
         Command::Render(args) => {
             let plan = Plan::new(&args)?;
-            plan.notes.iter().for_each(|note| talk.note(note));
-            plan.input.assumed_in_words(true).into_iter().for_each(|assumed| talk.note(assumed));
+            plan.notes.iter().for_each(|note| reporter.note(note));
+            plan.input
+                .assumed_in_words(true)
+                .into_iter()
+                .for_each(|assumed| reporter.note(assumed));
             // Before any other thread is there: each hears of signals.
             let interrupt = Interrupt::listen()?;
             let cancelled = interrupt.clone();
             let config = configuration(&args.run, plan.precision, plan.deterministic)?
                 .until(move || cancelled.is_set());
-            let engine = start(config, std::slice::from_ref(&plan.model), talk)?;
-            render::run(&args, &plan, &engine, (talk, &interrupt), stdout)
+            let engine = start(config, std::slice::from_ref(&plan.model), reporter)?;
+            render::run(&args, &plan, &engine, (reporter, &interrupt), stdout)
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
             let config = configuration(&args.run, Precision::F32, false)?;
-            let engine = start(config, std::slice::from_ref(&model), talk)?;
+            let engine = start(config, std::slice::from_ref(&model), reporter)?;
             match args.audit {
-                true => audit::run(&args, &model, &engine, talk, stdout),
-                false => layers::run(&args, &model, &engine, talk, stdout),
+                true => audit::run(&args, &model, &engine, reporter, stdout),
+                false => layers::run(&args, &model, &engine, reporter, stdout),
             }
         }
-        Command::Merge(args) => merge::run(&args, talk, stdout),
-        Command::Compare(args) => compare::run(&args, talk, stdout),
+        Command::Merge(args) => merge::run(&args, reporter, stdout),
+        Command::Compare(args) => compare::run(&args, reporter, stdout),
         Command::Accept(args) => accept::run(&args, stdout),
         Command::Insights(args) => {
             let subjects = Subjects::find(&args)?;
             let config = configuration(&args.run, Precision::F32, false)?;
-            let engine = start(config, &subjects.models, talk)?;
-            insights::run(&args, &subjects, &engine, talk, stdout)
+            let engine = start(config, &subjects.models, reporter)?;
+            insights::run(&args, &subjects, &engine, reporter, stdout)
         }
-        Command::Report(args) => report::run(&args, talk),
+        Command::Report(args) => report::run(&args, reporter),
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }
 }
 
 /// Starts the worker. While it loads libtorch, the files' SHA-256 are read.
-fn start(config: WorkerConfig, models: &[Model], talk: &Talk) -> Result<WorkerEngine, Error> {
+fn start(
+    config: WorkerConfig,
+    models: &[Model],
+    reporter: &Reporter,
+) -> Result<WorkerEngine, Error> {
     let starting = WorkerEngine::start(config)?;
     models.iter().for_each(Model::hash_ahead);
-    models.iter().try_for_each(|model| tell_of(model, talk))?;
+    models.iter().try_for_each(|model| tell_of(model, reporter))?;
     starting.ready()
 }
 
 /// What is to be known of how a model was found: which of several was taken, which folds
 /// are missing, which are one, and which are not the ones that the bundle describes.
-fn tell_of(model: &Model, talk: &Talk) -> Result<(), Error> {
+fn tell_of(model: &Model, reporter: &Reporter) -> Result<(), Error> {
     if let (Some(folder), [other, ..]) = (&model.folder, &model.others[..]) {
-        talk.note(format!(
+        reporter.note(format!(
             "{} is taken from {}; --model {} takes the other one",
             model.name,
             folder.display(),
@@ -102,7 +109,7 @@ fn tell_of(model: &Model, talk: &Talk) -> Result<(), Error> {
         ));
     }
     if !model.missing.is_empty() {
-        talk.warn(format!(
+        reporter.warn(format!(
             "{}: {}; looked at: {}",
             model.name,
             model.missing_in_words(),
@@ -110,7 +117,7 @@ fn tell_of(model: &Model, talk: &Talk) -> Result<(), Error> {
         ));
     }
     for group in model.identical_folds()? {
-        talk.warn(format!(
+        reporter.warn(format!(
             "{}: folds {} are the same file, byte by byte: they say nothing about how far folds \
              agree",
             model.name,
@@ -118,7 +125,7 @@ fn tell_of(model: &Model, talk: &Talk) -> Result<(), Error> {
         ));
     }
     for file in model.other_files()? {
-        talk.warn(format!(
+        reporter.warn(format!(
             "{}: not the file that model.json describes (its SHA-256 differs)",
             file.display()
         ));
@@ -141,7 +148,7 @@ fn as_path(folder: &Path) -> String {
 /// Those of `look`, if no fold is left or they are not of one fold alone.
 fn each_fold<T>(
     model: &Model,
-    talk: &Talk,
+    reporter: &Reporter,
     look: impl Fn(&FoldFile) -> Result<T, Error>,
 ) -> Result<(Vec<T>, Vec<String>), Error> {
     let (mut found, mut failed, mut last) = (Vec::new(), Vec::new(), None);
@@ -149,7 +156,7 @@ fn each_fold<T>(
         match look(fold) {
             Ok(one) => found.push(one),
             Err(error) if model.folds.len() > 1 && error.is_of_one_fold() => {
-                talk.failed(&error);
+                reporter.failed(&error);
                 failed.push(format!("fold {}: {error}", fold.fold));
                 last = Some(error);
             }
@@ -164,7 +171,7 @@ fn each_fold<T>(
 
 /// Prints one JSON document.
 fn print_json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
-    writeln!(out, "{}", talk::json(value)?)?;
+    writeln!(out, "{}", terminal::json(value)?)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::maps::Flag;
 use crate::plan::{self, Plan};
 use crate::preview;
 use crate::render::{Event, Rehearsal, Render};
-use crate::talk::{self, Talk, count, line};
+use crate::terminal::{self, Reporter, count, line};
 
 /// Carries out the plan, or says what it would do.
 ///
@@ -25,10 +25,10 @@ pub fn run(
     args: &RenderArgs,
     plan: &Plan,
     engine: &dyn Engine,
-    (talk, interrupt): (&Talk, &Interrupt),
+    (reporter, interrupt): (&Reporter, &Interrupt),
     stdout: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let render = Render::new(plan, engine, talk, interrupt);
+    let render = Render::new(plan, engine, reporter, interrupt);
     if args.dry_run {
         let would = render.rehearse()?;
         // A million lines are one after the other no reason to call the system a million times.
@@ -54,11 +54,11 @@ pub fn run(
             sheets.push(sheet.clone());
         }
     })?;
-    warn_of_flags(&manifest, talk);
-    list_failures(&manifest, plan, talk);
+    warn_of_flags(&manifest, reporter);
+    list_failures(&manifest, plan, reporter);
     // Interrupted before the first picture, there is no manifest.
     if !(manifest.interrupted && manifest.picture_count() == 0) {
-        talk.note(format!(
+        reporter.note(format!(
             "{} in {} ({} says what {} shows)",
             count(manifest.picture_count(), "picture"),
             plan.out.display(),
@@ -70,10 +70,10 @@ pub fn run(
         print_json(stdout, &manifest)?;
     }
     for sheet in &sheets {
-        preview::show(sheet, talk);
+        preview::show(sheet, reporter);
     }
     if let Some(code) = interrupt.exit_code() {
-        talk.warn("interrupted; the same command goes on from here");
+        reporter.warn("interrupted; the same command goes on from here");
         return Ok(code);
     }
     let unwanted = |flag: &Flag| plan.fail_on.contains(flag);
@@ -85,7 +85,7 @@ pub fn run(
 /// One line of `--json-lines`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-enum Line<'a> {
+enum JsonEvent<'a> {
     /// A picture is there. `image` counts from 0 in the manifest's list.
     Picture {
         path: String,
@@ -100,15 +100,15 @@ enum Line<'a> {
 
 fn print_line(out: &mut dyn Write, event: Event<'_>) -> std::io::Result<()> {
     let line = match event {
-        Event::Picture(path, picture) => Line::Picture { path: plan::text(path), picture },
-        Event::Failed(failed) => Line::Failed { failed },
+        Event::Picture(path, picture) => JsonEvent::Picture { path: plan::text(path), picture },
+        Event::Failed(failed) => JsonEvent::Failed { failed },
     };
-    writeln!(out, "{}", talk::json_line(&line)?)?;
+    writeln!(out, "{}", terminal::json_line(&line)?)?;
     out.flush()
 }
 
 /// What failed was said when it happened; among a thousand pictures that is long ago.
-fn list_failures(manifest: &Manifest, plan: &Plan, talk: &Talk) {
+fn list_failures(manifest: &Manifest, plan: &Plan, reporter: &Reporter) {
     /// The manifest has all of them.
     const MOST: usize = 20;
     let failed: Vec<&Failed> = manifest.failed.iter().filter(|f| f.image.is_some()).collect();
@@ -123,11 +123,11 @@ fn list_failures(manifest: &Manifest, plan: &Plan, talk: &Talk) {
     if failed.len() > MOST {
         text += &format!("\n  and {} more, all in {}", failed.len() - MOST, manifest.file_name());
     }
-    talk.warn(text);
+    reporter.warn(text);
 }
 
 /// One line for each fold and layer with a map that shows nothing, or not all.
-fn warn_of_flags(manifest: &Manifest, talk: &Talk) {
+fn warn_of_flags(manifest: &Manifest, reporter: &Reporter) {
     let mut found: BTreeMap<(usize, usize, Flag), (String, Vec<&str>)> = BTreeMap::new();
     for (file, Flagged { fold, b, layer, flags }) in manifest.flagged() {
         for flag in flags {
@@ -147,7 +147,7 @@ fn warn_of_flags(manifest: &Manifest, talk: &Talk) {
             0 | 1 => String::new(),
             count => format!(" and {} more", count - 1),
         };
-        talk.warn(format!("fold {fold}, layer {layer}: the map {what} in {file}{others}"));
+        reporter.warn(format!("fold {fold}, layer {layer}: the map {what} in {file}{others}"));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::insights;
 use crate::manifest::{self, Manifest};
 use crate::output;
 use crate::report;
-use crate::talk::{Talk, count};
+use crate::terminal::{Reporter, count};
 
 /// Reads the folder and writes the page; a page that lacks pictures, or is of
 /// a run that has not ended, is not a whole success.
@@ -16,7 +16,7 @@ use crate::talk::{Talk, count};
 /// # Errors
 /// [`Error::Usage`] if the folder has no manifest, or the page would take the place of
 /// something else; those of reading and writing.
-pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
+pub fn run(args: &ReportArgs, reporter: &Reporter) -> anyhow::Result<u8> {
     let folder = &args.folder;
     let hint = "render the folder again, or read it with the actviz that wrote it";
     let Some(manifest) = Manifest::read(folder).map_err(|error| hinted(error, hint))? else {
@@ -34,16 +34,16 @@ pub fn run(args: &ReportArgs, talk: &Talk) -> anyhow::Result<u8> {
     let page = report::page(folder, &manifest, figures.as_ref())?;
     output::write_result(&file, page.html.as_bytes())?;
     if let Some(unfinished) = &page.unfinished {
-        talk.warn(unfinished);
+        reporter.warn(unfinished);
     }
-    page.left_out.iter().for_each(|reason| talk.warn(reason));
+    page.left_out.iter().for_each(|reason| reporter.warn(reason));
     for (what, names) in [("missing", &page.missing), ("damaged", &page.damaged)] {
         if let Some(first) = names.first() {
             let (all, folder) = (count(names.len(), "picture"), folder.display());
-            talk.warn(format!("{all} {what} in {folder}, the first is {first}"));
+            reporter.warn(format!("{all} {what} in {folder}, the first is {first}"));
         }
     }
-    talk.note(format!("{} ({} KB)", file.display(), page.html.len().div_ceil(1000)));
+    reporter.note(format!("{} ({} KB)", file.display(), page.html.len().div_ceil(1000)));
     let whole = page.missing.is_empty() && page.damaged.is_empty() && page.unfinished.is_none();
     Ok(if whole { EXIT_DONE } else { EXIT_PARTLY })
 }

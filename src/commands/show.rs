@@ -9,7 +9,7 @@ use super::{EXIT_DONE, print_json};
 use crate::args::ShowArgs;
 use crate::error::Error;
 use crate::picture::png;
-use crate::talk::line;
+use crate::terminal::line;
 
 /// Prints what each file carries.
 ///

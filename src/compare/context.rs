@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::side::Side;
-use super::{Allowed, Question, shown};
+use super::{Allowed, CompareOptions, entry_changes};
 use crate::manifest::{Image, Manifest};
-use crate::talk::count;
+use crate::terminal::count;
 
 /// A difference between the runs, not between the pictures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -24,7 +24,7 @@ pub struct Note {
 }
 
 /// Compares what both sides say of their runs.
-pub(super) fn notes(golden: &Side, new: &Side, question: &Question) -> Vec<Note> {
+pub(super) fn notes(golden: &Side, new: &Side, question: &CompareOptions) -> Vec<Note> {
     let mut notes = Vec::new();
     let forgiven = question.allowed.contains(&Allowed::Missing);
     for (name, side) in [("GOLDEN", golden), ("NEW", new)] {
@@ -35,7 +35,9 @@ pub(super) fn notes(golden: &Side, new: &Side, question: &Question) -> Vec<Note>
         if let Some(problem) = &side.damage {
             notes.push(note("manifest", format!("{name}: {problem}"), true));
         }
-        notes.extend(side.manifest.as_ref().and_then(|own| shown::told_twice(name, own)));
+        notes.extend(
+            side.manifest.as_ref().and_then(|own| entry_changes::duplicate_entries(name, own)),
+        );
     }
     match (&golden.manifest, &new.manifest) {
         (Some(ours), Some(theirs)) => {
@@ -145,7 +147,7 @@ fn between(golden: &Manifest, new: &Manifest) -> Vec<Note> {
         }
     }
     options(golden, new, &mut differs);
-    notes.extend(shown::notes(golden, new));
+    notes.extend(entry_changes::notes(golden, new));
     let (drawn, now) = (positions(golden), positions(new));
     if drawn != now {
         notes.push(note(

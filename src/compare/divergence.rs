@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Compared, Outcome};
+use super::{Outcome, PictureComparison};
 
 /// One fold's way from the first layer that differs to the last.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -39,8 +39,8 @@ pub struct Step {
 
 /// The folds that differ, in order. Where each picture has a scale of its own
 /// (`is_own_scale`), low and high tell of its map; else another picture may have moved them.
-pub(super) fn find(pictures: &[Compared], is_own_scale: bool) -> Vec<Divergence> {
-    let mut folds: BTreeMap<usize, BTreeMap<usize, Vec<&Compared>>> = BTreeMap::new();
+pub(super) fn find(pictures: &[PictureComparison], is_own_scale: bool) -> Vec<Divergence> {
+    let mut folds: BTreeMap<usize, BTreeMap<usize, Vec<&PictureComparison>>> = BTreeMap::new();
     for picture in pictures {
         if let (Some(fold), Some(b)) = (picture.fold, picture.b) {
             folds.entry(fold).or_default().entry(b).or_default().push(picture);
@@ -51,7 +51,7 @@ pub(super) fn find(pictures: &[Compared], is_own_scale: bool) -> Vec<Divergence>
 
 /// Whether a picture's map is another. Values count as pixels do; but pixels that only have
 /// another range than before, which pictures of other maps share, are of the same map.
-fn is_of_another_map(picture: &Compared, is_own_scale: bool) -> bool {
+fn is_of_another_map(picture: &PictureComparison, is_own_scale: bool) -> bool {
     use Outcome::{Different, Range, Size};
     let is_only_scaled = !is_own_scale
         && picture.raw.is_none()
@@ -66,26 +66,27 @@ fn is_of_another_map(picture: &Compared, is_own_scale: bool) -> bool {
 
 fn of_fold(
     fold: usize,
-    layers: &BTreeMap<usize, Vec<&Compared>>,
+    layers: &BTreeMap<usize, Vec<&PictureComparison>>,
     is_own_scale: bool,
 ) -> Option<Divergence> {
-    let differs = |pictures: &[&Compared]| {
+    let differs = |pictures: &[&PictureComparison]| {
         pictures.iter().any(|picture| is_of_another_map(picture, is_own_scale))
     };
     let (&first, pictures) = layers.iter().find(|(_, pictures)| differs(pictures))?;
     let layer = pictures.iter().find_map(|picture| picture.layer.clone());
-    let largest = |pictures: &[&Compared], value: fn(&Compared) -> Option<f64>| {
+    let largest = |pictures: &[&PictureComparison],
+                   value: fn(&PictureComparison) -> Option<f64>| {
         pictures.iter().filter_map(|picture| value(picture)).reduce(f64::max)
     };
-    let rmse = |picture: &Compared| match picture.outcome {
+    let rmse = |picture: &PictureComparison| match picture.outcome {
         Outcome::Same | Outcome::Range if picture.measured.is_none() => Some(0.0),
         _ => picture.measured.as_ref().map(|measured| measured.rmse),
     };
     // Other shapes, and NaN on one side alone, have no size.
-    let raw = |picture: &Compared| {
+    let raw = |picture: &PictureComparison| {
         picture.raw.as_ref().map(|raw| raw.relative).filter(|relative| *relative > 0.0)
     };
-    let was_compared = |picture: &&Compared| {
+    let was_compared = |picture: &&PictureComparison| {
         use Outcome::{Different, Range, Same, Size, Within};
         matches!(picture.outcome, Same | Within | Different | Size | Range)
     };
@@ -104,14 +105,21 @@ fn of_fold(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::measure::{Densest, Measured};
+    use crate::compare::measure::{Densest, PixelDifference};
     use crate::compare::values::{Value, ValueChange};
 
-    fn picture(fold: usize, b: usize, rmse: f64) -> Compared {
+    fn picture(fold: usize, b: usize, rmse: f64) -> PictureComparison {
         let densest = Densest { differing: 1, at: [0, 0], side: 16 };
-        let measured =
-            Measured { largest: 9, at: [0, 0], rmse, differing: 1, pixels: 9, ratio: 0.1, densest };
-        Compared {
+        let measured = PixelDifference {
+            largest: 9,
+            at: [0, 0],
+            rmse,
+            differing: 1,
+            pixels: 9,
+            ratio: 0.1,
+            densest,
+        };
+        PictureComparison {
             file: format!("{fold}_{b}.png"),
             outcome: if rmse > 0.0 { Outcome::Different } else { Outcome::Same },
             fails: rmse > 0.0,
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_first_layer_that_differs_is_named_for_each_fold() {
-        let pictures: Vec<Compared> =
+        let pictures: Vec<PictureComparison> =
             [(1, 1, 0.0), (1, 2, 0.0), (2, 1, 0.0), (2, 2, 0.5), (2, 3, 4.0)]
                 .map(|(fold, b, rmse)| picture(fold, b, rmse))
                 .into();
@@ -140,7 +148,7 @@ mod tests {
         assert!(found[0].unknown.is_empty());
     }
 
-    fn changed(mut picture: Compared, fields: &[Value]) -> Compared {
+    fn changed(mut picture: PictureComparison, fields: &[Value]) -> PictureComparison {
         let change = |&what| ValueChange { what, golden: 1.0, new: 1.05 };
         picture.values = fields.iter().map(change).collect();
         if picture.outcome == Outcome::Same {
@@ -179,7 +187,7 @@ mod tests {
     #[test]
     fn earlier_layers_that_were_not_compared_are_not_called_the_same() {
         use Outcome::{Empty, Extra, Missing, Unreadable};
-        let mut pictures: Vec<Compared> =
+        let mut pictures: Vec<PictureComparison> =
             (1..=7).map(|b| picture(1, b, if b < 6 { 0.0 } else { 2.0 })).collect();
         for (place, outcome) in [(0, Missing), (2, Unreadable), (3, Empty), (4, Extra), (6, Empty)]
         {

@@ -4,7 +4,7 @@ use image::DynamicImage;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::limits::{Limits, Window};
+use super::tolerances::{Tolerances, Window};
 use crate::picture::png;
 
 /// The window's side where no limit names one.
@@ -13,7 +13,7 @@ const SIDE: usize = 16;
 /// What was measured of two pictures of one size. It is the same whichever of the two
 /// comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Measured {
+pub struct PixelDifference {
     /// The largest difference of a channel, 0..255.
     pub largest: u8,
     /// Where that is: x, y in pixels, the first in reading order.
@@ -49,8 +49,8 @@ pub struct Densest {
 pub(super) fn measure(
     golden: &DynamicImage,
     new: &DynamicImage,
-    limits: &Limits,
-) -> Result<Measured, String> {
+    limits: &Tolerances,
+) -> Result<PixelDifference, String> {
     let size = |picture: &DynamicImage| (picture.width() as usize, picture.height() as usize);
     let ((width, height), other) = (size(golden), size(new));
     if (width, height) != other {
@@ -63,7 +63,7 @@ pub(super) fn measure(
     let tolerance = limits.max_abs.unwrap_or(0);
     let differing = differences.iter().filter(|difference| **difference > tolerance).count();
     let side = limits.window.map_or(SIDE, |Window { side, .. }| side);
-    Ok(Measured {
+    Ok(PixelDifference {
         largest,
         at: [place % width.max(1), place / width.max(1)],
         rmse: (squares / (pixels * channels).max(1) as f64).sqrt(),
@@ -278,8 +278,8 @@ mod tests {
         picture.into()
     }
 
-    fn measured(golden: &DynamicImage, new: &DynamicImage) -> Measured {
-        measure(golden, new, &Limits::default()).expect("one size")
+    fn measured(golden: &DynamicImage, new: &DynamicImage) -> PixelDifference {
+        measure(golden, new, &Tolerances::default()).expect("one size")
     }
 
     #[test]
@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn the_densest_window_is_where_most_pixels_differ() {
         let spots = [(0, 0, 0), (10, 11, 0), (11, 11, 0), (12, 13, 0)];
-        let limits = Limits { window: Some(Window { side: 3, most: 0 }), ..Limits::default() };
+        let limits =
+            Tolerances { window: Some(Window { side: 3, most: 0 }), ..Tolerances::default() };
         let found = measure(&picture(20, 20, &[]), &picture(20, 20, &spots), &limits);
         let densest = found.expect("one size").densest;
         assert_eq!((densest.differing, densest.at), (3, [10, 11]));
@@ -342,7 +343,7 @@ mod tests {
 
     #[test]
     fn other_sizes_are_told_in_words() {
-        let error = measure(&picture(2, 3, &[]), &picture(3, 2, &[]), &Limits::default());
+        let error = measure(&picture(2, 3, &[]), &picture(3, 2, &[]), &Tolerances::default());
         assert_eq!(error.expect_err("sizes"), "GOLDEN has 2 x 3 pixels, NEW 3 x 2");
     }
 

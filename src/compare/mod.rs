@@ -5,12 +5,12 @@
 
 mod context;
 mod divergence;
-mod limits;
+mod entry_changes;
 mod measure;
 mod raw;
 pub mod report;
-mod shown;
 mod side;
+mod tolerances;
 mod values;
 
 use std::collections::{BTreeSet, HashSet};
@@ -24,16 +24,16 @@ use strum::{Display, EnumString, VariantNames};
 
 pub use context::Note;
 pub use divergence::{Divergence, Step};
-pub use limits::{Limits, Profile, Window};
-pub use measure::{Densest, Measured};
+pub use measure::{Densest, PixelDifference};
 pub use raw::RawMeasured;
 pub use side::Side;
 pub(crate) use side::{is_picture, is_raw};
+pub use tolerances::{Profile, Tolerances, Window};
 pub use values::{Value, ValueChange};
 
 use crate::error::Error;
 use crate::picture::png;
-use crate::talk::count;
+use crate::terminal::count;
 
 /// The version of the JSON document's shape.
 pub const SCHEMA: u32 = 1;
@@ -90,7 +90,7 @@ pub enum Allowed {
 
 /// One picture, compared.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Compared {
+pub struct PictureComparison {
     /// Its name, relative to both folders.
     pub file: String,
     /// What became of it.
@@ -110,7 +110,7 @@ pub struct Compared {
     pub layer: Option<String>,
     /// What was measured of its pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub measured: Option<Measured>,
+    pub measured: Option<PixelDifference>,
     /// What was measured of its raw map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawMeasured>,
@@ -119,7 +119,7 @@ pub struct Compared {
     pub values: Vec<ValueChange>,
 }
 
-impl Compared {
+impl PictureComparison {
     /// Takes over what became of something that belongs to the picture: if it is worse than
     /// what is known, or the first that is wrong.
     fn also(&mut self, outcome: Outcome, allowed: &[Allowed]) {
@@ -149,7 +149,7 @@ pub struct Report {
     /// Where each fold begins to differ, and how that goes on.
     pub divergence: Vec<Divergence>,
     /// Every picture of either side, and raw maps that belong to none, by name.
-    pub pictures: Vec<Compared>,
+    pub pictures: Vec<PictureComparison>,
     /// Files of either folder that are of no kind that is compared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<String>,
@@ -160,7 +160,7 @@ pub struct Report {
 
 impl Report {
     /// Where a picture is on both sides.
-    pub fn paths(&self, picture: &Compared) -> (PathBuf, PathBuf) {
+    pub fn paths(&self, picture: &PictureComparison) -> (PathBuf, PathBuf) {
         let path = |side: &Side| side.path(&picture.file);
         self.sides.as_ref().map(|(golden, new)| (path(golden), path(new))).unwrap_or_default()
     }
@@ -172,9 +172,10 @@ impl Report {
 
     /// The pictures that fail, the worst first: those without a measure, then by the
     /// root mean square of their differences.
-    pub fn failures(&self) -> Vec<&Compared> {
-        let mut failures: Vec<&Compared> = self.pictures.iter().filter(|p| p.fails).collect();
-        let badness = |p: &Compared| p.measured.as_ref().map_or(f64::INFINITY, |m| m.rmse);
+    pub fn failures(&self) -> Vec<&PictureComparison> {
+        let mut failures: Vec<&PictureComparison> =
+            self.pictures.iter().filter(|p| p.fails).collect();
+        let badness = |p: &PictureComparison| p.measured.as_ref().map_or(f64::INFINITY, |m| m.rmse);
         failures.sort_by(|a, b| badness(b).total_cmp(&badness(a)));
         failures
     }
@@ -182,11 +183,11 @@ impl Report {
 
 /// What is asked of a comparison.
 #[derive(Clone, Debug, Default)]
-pub struct Question {
+pub struct CompareOptions {
     /// Where limits come from that are not set.
     pub profile: Profile,
     /// Limits that are set.
-    pub limits: Limits,
+    pub limits: Tolerances,
     /// What does not fail.
     pub allowed: Vec<Allowed>,
 }
@@ -196,7 +197,7 @@ pub struct Question {
 /// # Errors
 /// [`Error::Usage`] if there is no pair to compare, or one side is a file and the other
 /// a folder; [`Error::Io`] if a folder cannot be read.
-pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report, Error> {
+pub fn compare(golden: &Path, new: &Path, question: &CompareOptions) -> Result<Report, Error> {
     let (left, right) = side::read_both(golden, new)?;
     let names = names(&left, &right);
     let not_compared: BTreeSet<&String> = left.others.union(&right.others).collect();
@@ -211,7 +212,7 @@ pub fn compare(golden: &Path, new: &Path, question: &Question) -> Result<Report,
         ));
     }
     let not_compared: Vec<String> = not_compared.into_iter().cloned().collect();
-    let (pictures, were_read): (Vec<Compared>, Vec<bool>) =
+    let (pictures, were_read): (Vec<PictureComparison>, Vec<bool>) =
         names.into_par_iter().map(|name| one(name, &left, &right, question)).unzip();
     if !pictures.iter().any(|picture| picture.fails) && !were_read.contains(&true) {
         return Err(Error::usage_hint(
@@ -278,21 +279,27 @@ impl Sameness {
     pub(crate) fn of(golden: &Path, new: &Path) -> Result<Sameness, Error> {
         let (golden, new) = (Side::folder(golden)?, Side::folder(new)?);
         let manifests = golden.manifest.as_ref().zip(new.manifest.as_ref());
-        let others = manifests.map(|(golden, new)| shown::others(golden, new)).unwrap_or_default();
+        let others =
+            manifests.map(|(golden, new)| entry_changes::others(golden, new)).unwrap_or_default();
         Ok(Sameness { golden, new, others })
     }
 
     pub(crate) fn holds(&self, name: &str) -> bool {
-        let (compared, _) = one(name, &self.golden, &self.new, &Question::default());
+        let (compared, _) = one(name, &self.golden, &self.new, &CompareOptions::default());
         compared.outcome == Outcome::Same && !self.others.contains(name)
     }
 }
 
 /// Compares one picture; also says whether both sides of it could be read.
-fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared, bool) {
+fn one(
+    name: &str,
+    left: &Side,
+    right: &Side,
+    question: &CompareOptions,
+) -> (PictureComparison, bool) {
     let entry = right.entry(name).or(left.entry(name));
     let numbers = entry.map(|e| (e.fold, e.b)).or_else(|| numbers_in(name));
-    let mut compared = Compared {
+    let mut compared = PictureComparison {
         file: name.to_owned(),
         outcome: Outcome::Same,
         fails: false,
@@ -335,10 +342,10 @@ fn one(name: &str, left: &Side, right: &Side, question: &Question) -> (Compared,
 /// Compares the raw maps of a picture. What is forgiven of the picture forgives nothing of
 /// its raw map.
 fn add_raw(
-    compared: &mut Compared,
+    compared: &mut PictureComparison,
     left: &Side,
     right: &Side,
-    limits: &Limits,
+    limits: &Tolerances,
     allowed: &[Allowed],
 ) {
     let name = &compared.file;
@@ -377,10 +384,10 @@ fn add_raw(
 
 /// Compares what the manifests say of a picture's values.
 fn add_values(
-    compared: &mut Compared,
+    compared: &mut PictureComparison,
     left: &Side,
     right: &Side,
-    limits: &Limits,
+    limits: &Tolerances,
     allowed: &[Allowed],
 ) {
     compared.values = values::changes(&compared.file, left, right, limits);
@@ -412,8 +419,8 @@ fn pixels(
     name: &str,
     left: &Side,
     right: &Side,
-    limits: &Limits,
-) -> Result<Option<Measured>, (Outcome, String)> {
+    limits: &Tolerances,
+) -> Result<Option<PixelDifference>, (Outcome, String)> {
     if !right.has(name) {
         return Err((Outcome::Missing, "it is missing in NEW".to_owned()));
     }

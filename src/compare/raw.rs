@@ -7,9 +7,9 @@ use ndarray_npy::ReadNpyExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::limits::Limits;
+use super::tolerances::Tolerances;
 use crate::output;
-use crate::talk::count;
+use crate::terminal::count;
 
 /// 2^53: integers from here on are not all different as f64.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -38,7 +38,7 @@ pub struct RawMeasured {
 /// Compares two `.npy` files as `numpy.allclose(new, golden, equal_nan=True)` does:
 /// |new - golden| <= atol + rtol * |golden|, infinities equal, and NaN equal to NaN, for
 /// a map that holds NaN where it did before has not changed.
-pub(super) fn compare(golden: &Path, new: &Path, limits: &Limits) -> RawMeasured {
+pub(super) fn compare(golden: &Path, new: &Path, limits: &Tolerances) -> RawMeasured {
     let read = |side: &str, path: &Path| {
         read(path).map_err(|problem| format!("the raw map in {side} cannot be read: {problem}"))
     };
@@ -178,7 +178,7 @@ fn first_value(words: &str) -> Option<&str> {
     None
 }
 
-fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Limits) -> RawMeasured {
+fn measure(golden: &ArrayD<f64>, new: &ArrayD<f64>, limits: &Tolerances) -> RawMeasured {
     let (rtol, atol) = (limits.rtol.unwrap_or(0.0), limits.atol.unwrap_or(0.0));
     let mut found = RawMeasured { values: golden.len(), ..RawMeasured::default() };
     let mut scale = 0.0f64;
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     fn beyond(golden: &[f64], new: &[f64], rtol: f64, atol: f64) -> usize {
-        let limits = Limits { rtol: Some(rtol), atol: Some(atol), ..Limits::default() };
+        let limits = Tolerances { rtol: Some(rtol), atol: Some(atol), ..Tolerances::default() };
         measure(&arr1(golden).into_dyn(), &arr1(new).into_dyn(), &limits).beyond
     }
 

@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::limits::Limits;
 use super::side::Side;
+use super::tolerances::Tolerances;
 use crate::manifest::Picture;
 use crate::picture::text;
 
@@ -52,7 +52,12 @@ impl Value {
 /// and high are, the mean and the standard deviation of the differences are within atol +
 /// rtol * sqrt(mean of squares), and a zero may have become another number only where values
 /// may differ at all.
-pub(super) fn changes(name: &str, golden: &Side, new: &Side, limits: &Limits) -> Vec<ValueChange> {
+pub(super) fn changes(
+    name: &str,
+    golden: &Side,
+    new: &Side,
+    limits: &Tolerances,
+) -> Vec<ValueChange> {
     let (Some(was), Some(is)) = (golden.range(name), new.range(name)) else { return Vec::new() };
     let tolerance = Tolerance::of(limits, was);
     let mut changes = Vec::new();
@@ -100,7 +105,7 @@ struct Tolerance {
 impl Tolerance {
     /// Who limits pixels alone says that colours may differ, and nothing of values: they
     /// may, by what is less than one of the 256 colours.
-    fn of(limits: &Limits, [low, high]: [f32; 2]) -> Tolerance {
+    fn of(limits: &Tolerances, [low, high]: [f32; 2]) -> Tolerance {
         let absolute = match limits.is_of_pixels_alone() {
             true => (f64::from(high) - f64::from(low)).abs() / 255.0,
             false => limits.atol.unwrap_or(0.0),

@@ -7,7 +7,7 @@ use npyz::{DType, NpyFile, Order, TypeChar};
 use strum::{Display, EnumString, VariantNames};
 
 use super::guard::check_memory;
-use super::{Limits, Problem};
+use super::{DecodeLimits, Problem};
 
 /// A `.npy` begins so (NumPy enhancement proposal 1).
 pub(super) const NPY: &[u8] = b"\x93NUMPY";
@@ -29,7 +29,7 @@ pub(super) fn npy(
     bytes: &[u8],
     channels: usize,
     order: Option<AxisOrder>,
-    limits: Limits,
+    limits: DecodeLimits,
 ) -> Result<Array3<f32>, Problem> {
     let broken =
         |error: &dyn std::fmt::Display| Problem::new(format!("not a readable NumPy file: {error}"));
@@ -75,7 +75,7 @@ pub(super) fn npz(
     bytes: &[u8],
     channels: usize,
     order: Option<AxisOrder>,
-    limits: Limits,
+    limits: DecodeLimits,
 ) -> Result<Array3<f32>, Problem> {
     let broken = |error: &dyn std::fmt::Display| {
         Problem::new(format!("not a readable NumPy archive: {error}"))

@@ -9,7 +9,7 @@ use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageRead
 use ndarray::Array3;
 
 use super::guard::{check_memory, guarded};
-use super::{Limits, Problem, Reading, array, jpeg, tiff, whole};
+use super::{DecodeLimits, Problem, Reading, array, jpeg, tiff, whole};
 
 /// What is in a file.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub fn decode(
 }
 
 /// How many images a file has, so far as that can be told: 1 for what cannot be read.
-pub fn count_frames(bytes: &[u8], limits: Limits) -> usize {
+pub fn count_frames(bytes: &[u8], limits: DecodeLimits) -> usize {
     let count = guarded(|| match tiff::STARTS.iter().any(|start| bytes.starts_with(start)) {
         true => tiff::count(bytes, limits),
         false => Ok(whole::frames(bytes)),
@@ -84,7 +84,7 @@ pub fn count_frames(bytes: &[u8], limits: Limits) -> usize {
     count.unwrap_or(1)
 }
 
-fn first(bytes: &[u8], limits: Limits) -> Result<DynamicImage, Problem> {
+fn first(bytes: &[u8], limits: DecodeLimits) -> Result<DynamicImage, Problem> {
     let unreadable = |error: image::ImageError| match has_no_pixels(bytes) {
         true => Problem::new("the picture has no pixels"),
         false => whole::problem(bytes, &error),
@@ -106,7 +106,7 @@ fn first(bytes: &[u8], limits: Limits) -> Result<DynamicImage, Problem> {
 }
 
 /// A later frame of an animation, from 1, as it is seen over those before it.
-fn animated(bytes: &[u8], later: usize, limits: Limits) -> Result<DynamicImage, Problem> {
+fn animated(bytes: &[u8], later: usize, limits: DecodeLimits) -> Result<DynamicImage, Problem> {
     let unreadable = |error: image::ImageError| whole::problem(bytes, &error);
     let cursor = || Cursor::new(bytes);
     let (size, frames) = match image::guess_format(bytes).map_err(unreadable)? {
@@ -167,7 +167,7 @@ pub(super) fn check_size(
     width: u32,
     height: u32,
     bytes_a_pixel: u64,
-    limits: Limits,
+    limits: DecodeLimits,
 ) -> Result<(), Problem> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::{Limits, Problem};
+use super::{DecodeLimits, Problem};
 use actviz_core::regular;
 
 use crate::error::Error;
@@ -12,7 +12,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// [`Error::Image`] for what is no file, is empty or too long; [`Error::Io`].
-pub(super) fn read(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
+pub(super) fn read(path: &Path, limits: DecodeLimits) -> Result<Vec<u8>, Error> {
     let bad = |problem: String| Err(Problem::new(problem).of(path));
     let kind = std::fs::metadata(path).map_err(Error::io("read", path))?;
     if !kind.is_file() {

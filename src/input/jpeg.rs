@@ -9,13 +9,16 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::decode::check_size;
-use super::{Limits, Problem};
+use super::{DecodeLimits, Problem};
 
 /// A JPEG begins so.
 pub(super) const START: &[u8] = &[0xff, 0xd8, 0xff];
 
 /// The picture, and how it is to be turned.
-pub(super) fn read(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orientation), Problem> {
+pub(super) fn read(
+    bytes: &[u8],
+    limits: DecodeLimits,
+) -> Result<(DynamicImage, Orientation), Problem> {
     let damaged = |error: zune_jpeg::errors::DecodeErrors| {
         let words = error.to_string();
         Problem::new(format!("the JPEG's data are damaged: {}", words.trim_matches('"')))
@@ -48,7 +51,7 @@ pub(super) fn read(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orient
 }
 
 /// Decodes a JPEG of any colours, to see whether it is whole.
-pub(super) fn check(bytes: &[u8], limits: Limits) -> Result<(), Problem> {
+pub(super) fn check(bytes: &[u8], limits: DecodeLimits) -> Result<(), Problem> {
     let damaged = |error: zune_jpeg::errors::DecodeErrors| {
         let words = error.to_string();
         Problem::new(format!("the JPEG's data are damaged: {}", words.trim_matches('"')))
@@ -143,18 +146,18 @@ mod tests {
         for share in 1..8 {
             let at = scan + 14 + (whole.len() - scan - 16) * share / 8;
             let cut = [&whole[..at], &[0xff, 0xd9], &whole[at..]].concat();
-            assert!(read(&cut, Limits::default()).is_err(), "after {share}/8");
+            assert!(read(&cut, DecodeLimits::default()).is_err(), "after {share}/8");
         }
         let mut flat = Cursor::new(Vec::new());
         let white = RgbImage::from_pixel(64, 64, image::Rgb([255; 3]));
         white.write_to(&mut flat, ImageFormat::Jpeg).expect("a JPEG");
-        assert!(read(&flat.into_inner(), Limits::default()).is_ok());
+        assert!(read(&flat.into_inner(), DecodeLimits::default()).is_ok());
     }
 
     #[test]
     fn a_jpeg_without_its_end_is_an_error_wherever_it_is_cut() {
         let whole = whole();
-        let read = |bytes: &[u8]| read(bytes, Limits::default());
+        let read = |bytes: &[u8]| read(bytes, DecodeLimits::default());
         assert!(read(&whole).is_ok());
         assert!(read(&[&whole[..], b"and more"].concat()).is_ok());
         for length in 3..whole.len() {

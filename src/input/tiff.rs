@@ -15,7 +15,7 @@ use tiff::tags::{PlanarConfiguration, Tag};
 use tiff::{ColorType, TiffError, TiffUnsupportedError};
 
 use super::decode::{Decoded, File, check_frame, check_size};
-use super::{Limits, Problem, jpeg};
+use super::{DecodeLimits, Problem, jpeg};
 
 /// TIFF and BigTIFF, in either byte order.
 pub(super) const STARTS: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
@@ -51,7 +51,7 @@ pub(super) fn read(
     bytes: &[u8],
     channels: usize,
     frame: Option<usize>,
-    limits: Limits,
+    limits: DecodeLimits,
 ) -> Result<File, Problem> {
     let mut reader = open(Cow::Borrowed(bytes), limits)?;
     let pages = pages(&mut reader)?;
@@ -105,11 +105,11 @@ pub(super) fn read(
 }
 
 /// How many pages it has.
-pub(super) fn count(bytes: &[u8], limits: Limits) -> Result<usize, Problem> {
+pub(super) fn count(bytes: &[u8], limits: DecodeLimits) -> Result<usize, Problem> {
     Ok(pages(&mut open(Cow::Borrowed(bytes), limits)?)?.len())
 }
 
-fn open(bytes: Cow<'_, [u8]>, limits: Limits) -> Result<Reader<'_>, Problem> {
+fn open(bytes: Cow<'_, [u8]>, limits: DecodeLimits) -> Result<Reader<'_>, Problem> {
     let mut own = tiff::decoder::Limits::unlimited();
     let most = limits.pixels.saturating_mul(WIDEST * 4);
     own.decoding_buffer_size = usize::try_from(most).unwrap_or(usize::MAX);
@@ -146,7 +146,7 @@ fn page_at(
     bytes: &[u8],
     reader: &mut Reader<'_>,
     index: usize,
-    limits: Limits,
+    limits: DecodeLimits,
 ) -> Result<Page, Problem> {
     reader.seek_to_image(index).map_err(problem)?;
     let kind = reader.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation);
@@ -196,7 +196,7 @@ fn as_grey(bytes: &[u8], place: u64) -> Option<Vec<u8>> {
     Some(grey)
 }
 
-fn page(reader: &mut Reader<'_>, limits: Limits) -> Result<Page, Problem> {
+fn page(reader: &mut Reader<'_>, limits: DecodeLimits) -> Result<Page, Problem> {
     let (width, height) = reader.dimensions().map_err(problem)?;
     let colour = match reader.colortype().map_err(problem)? {
         ColorType::Multiband { bit_depth, num_samples: 2 } if has_alpha(reader) => {
@@ -259,7 +259,7 @@ fn has_alpha(reader: &mut Reader<'_>) -> bool {
 
 /// Decodes the JPEG data of a page's strips or tiles as strictly as a JPEG file's: the TIFF
 /// decoder fills up with grey what is damaged.
-fn check_jpegs(reader: &mut Reader<'_>, limits: Limits) -> Result<(), Problem> {
+fn check_jpegs(reader: &mut Reader<'_>, limits: DecodeLimits) -> Result<(), Problem> {
     if reader.find_tag_unsigned::<u16>(Tag::Compression).map_err(problem)? != Some(JPEG) {
         return Ok(());
     }

@@ -21,7 +21,7 @@ use crate::layers::{Choice, Layer, same_in_all_folds};
 use crate::manifest;
 use crate::model_file::ModelFile;
 use crate::plan::{InputPlan, text};
-use crate::talk::Talk;
+use crate::terminal::Reporter;
 
 /// What is to be measured.
 pub struct Measure<'a> {
@@ -40,7 +40,7 @@ pub struct Measure<'a> {
 }
 
 /// One layer in one image.
-struct Seen {
+struct LayerFigures {
     detail: Option<f64>,
     zeros: Option<f64>,
     rank: Option<f64>,
@@ -65,7 +65,7 @@ struct Opened {
 /// One fold, measured: by image, then layer.
 struct Fold {
     number: usize,
-    seen: Vec<Vec<Seen>>,
+    seen: Vec<Vec<LayerFigures>>,
     input_detail: Vec<Option<f64>>,
     blur: Option<Blur>,
 }
@@ -77,7 +77,7 @@ struct Fold {
 pub fn measure(
     what: &Measure<'_>,
     engine: &dyn Engine,
-    talk: &Talk,
+    reporter: &Reporter,
 ) -> Result<ModelInsights, Error> {
     let mut first: Option<(usize, Opened)> = None;
     let mut folds = Vec::new();
@@ -86,7 +86,7 @@ pub fn measure(
     let mut last = None;
     for fold in &what.model.folds {
         let expected = first.as_ref().map(|(number, first)| (*number, first));
-        match one_fold(what, engine, fold, expected, &mut images, talk) {
+        match one_fold(what, engine, fold, expected, &mut images, reporter) {
             Ok((measured, opened)) => {
                 folds.push(measured);
                 first.get_or_insert((fold.fold, opened));
@@ -94,7 +94,7 @@ pub fn measure(
             // Folds that differ are not of one cross-validation: no figure would hold.
             Err(error @ Error::FoldsDiffer { .. }) => return Err(error),
             Err(error) if what.model.folds.len() > 1 && error.is_of_one_fold() => {
-                talk.failed(&error);
+                reporter.failed(&error);
                 failed.push(format!("fold {}: {error}", fold.fold));
                 last = Some(error);
             }
@@ -119,7 +119,7 @@ fn one_fold<'a>(
     fold: &FoldFile,
     first: Option<(usize, &Opened)>,
     images: &mut Option<Images<'a>>,
-    talk: &Talk,
+    reporter: &Reporter,
 ) -> Result<(Fold, Opened), Error> {
     let mut opened = open(what, engine, &fold.open()?)?;
     if let Some((number, first)) = first {
@@ -127,16 +127,16 @@ fn one_fold<'a>(
     }
     let images = match images {
         Some(images) => images,
-        None => images.insert(prepare(what, &opened.input, talk)?),
+        None => images.insert(prepare(what, &opened.input, reporter)?),
     };
     let mut measured =
         Fold { number: fold.fold, seen: Vec::new(), input_detail: Vec::new(), blur: None };
     for (path, image) in &images.0 {
-        talk.now(format!("{} fold {} {}", what.model.name, fold.fold, path.display()));
+        reporter.now(format!("{} fold {} {}", what.model.name, fold.fold, path.display()));
         let detail = input_detail(image.view());
         measured.seen.push(look(&mut opened, image, what.places)?);
         measured.input_detail.push(detail);
-        talk.advance(1);
+        reporter.advance(1);
     }
     if let Some(last) = end_of_way(&opened.chosen, &measured.seen) {
         let mut blurs = Vec::new();
@@ -150,7 +150,7 @@ fn one_fold<'a>(
 
 /// The last layer that has a detail in any image. One end for all images, so that their
 /// shares can be averaged.
-fn end_of_way(chosen: &[usize], seen: &[Vec<Seen>]) -> Option<usize> {
+fn end_of_way(chosen: &[usize], seen: &[Vec<LayerFigures>]) -> Option<usize> {
     let has_detail = |place: usize| seen.iter().any(|image| image[place].detail.is_some());
     (0..chosen.len()).rev().find(|place| has_detail(*place)).map(|place| chosen[place])
 }
@@ -184,14 +184,18 @@ fn open(what: &Measure<'_>, engine: &dyn Engine, file: &ModelFile) -> Result<Ope
 }
 
 /// The images that can be read, as the network takes them, and what was wrong with others.
-fn prepare<'a>(what: &Measure<'a>, input: &Input, talk: &Talk) -> Result<Images<'a>, Error> {
+fn prepare<'a>(
+    what: &Measure<'a>,
+    input: &Input,
+    reporter: &Reporter,
+) -> Result<Images<'a>, Error> {
     let (mut prepared, mut failed, mut last) = (Vec::new(), Vec::new(), None);
     for path in what.images {
         match input::prepare(path, None, input, &what.reading) {
             Ok(image) => {
                 if image.frames > 1 {
                     let path = path.display();
-                    talk.note(format!(
+                    reporter.note(format!(
                         "{path} has {} frames: the first one is measured",
                         image.frames
                     ));
@@ -199,7 +203,7 @@ fn prepare<'a>(what: &Measure<'a>, input: &Input, talk: &Talk) -> Result<Images<
                 prepared.push((path.as_path(), image.normalised(input)));
             }
             Err(error) => {
-                talk.failed(&error);
+                reporter.failed(&error);
                 failed.push(error.to_string());
                 last = Some(error);
             }
@@ -252,7 +256,11 @@ fn energies_of(
     Ok(outputs.chunks(places.len()).map(of_layer).collect())
 }
 
-fn look(opened: &mut Opened, image: &Array3<f32>, places: usize) -> Result<Vec<Seen>, Error> {
+fn look(
+    opened: &mut Opened,
+    image: &Array3<f32>,
+    places: usize,
+) -> Result<Vec<LayerFigures>, Error> {
     let names: Vec<String> =
         opened.chosen.iter().map(|at| opened.operators[*at].name.clone()).collect();
     let tensors = channels_of(opened.network.as_mut(), image, &names)?;
@@ -274,7 +282,7 @@ fn look(opened: &mut Opened, image: &Array3<f32>, places: usize) -> Result<Vec<S
             });
             let (sides, inside): (Vec<_>, Vec<_>) = fields.unzip();
             let mean = mean_map(tensor);
-            Seen {
+            LayerFigures {
                 detail: spectrum::detail(mean.view()),
                 zeros: channels::zeros(tensor.view()),
                 rank: channels::effective_rank(tensor.view()),
@@ -401,8 +409,8 @@ fn summary(
     let layers: Vec<LayerInsights> = layers.collect();
     let limits: Vec<f64> =
         layers.iter().map(|layer| spectrum::limit(layer.shape[1], layer.shape[2])).collect();
-    let figures = |of: &dyn Fn(&Seen, f64) -> Option<f64>| -> Vec<Vec<Vec<Option<f64>>>> {
-        let image = |image: &Vec<Seen>| {
+    let figures = |of: &dyn Fn(&LayerFigures, f64) -> Option<f64>| -> Vec<Vec<Vec<Option<f64>>>> {
+        let image = |image: &Vec<LayerFigures>| {
             image.iter().zip(&limits).map(|(seen, limit)| of(seen, *limit)).collect()
         };
         folds.iter().map(|fold| fold.seen.iter().map(image).collect()).collect()
@@ -428,7 +436,7 @@ fn summary(
 impl Fold {
     fn layer(&self, place: usize, [channels, height, width]: [usize; 3]) -> FoldInsights {
         let limit = spectrum::limit(height, width);
-        let spread = |figure: &dyn Fn(&Seen) -> Option<f64>| {
+        let spread = |figure: &dyn Fn(&LayerFigures) -> Option<f64>| {
             Spread::of(self.seen.iter().map(|image| figure(&image[place])))
         };
         let dead = |channel: &usize| {

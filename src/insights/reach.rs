@@ -47,16 +47,18 @@ pub(super) enum Order {
 
 /// What is known of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct ValueReach {
     pub reach: Reach,
     order: Order,
     /// Whether it is a list or the like of values that see differently.
     mixed: bool,
 }
 
-impl Seen {
-    pub const IMAGE: Seen = Seen { reach: Reach::Window(PIXEL), order: Order::First, mixed: false };
-    pub const UNKNOWN: Seen = Seen { reach: Reach::Unknown, order: Order::Unknown, mixed: false };
+impl ValueReach {
+    pub const IMAGE: ValueReach =
+        ValueReach { reach: Reach::Window(PIXEL), order: Order::First, mixed: false };
+    pub const UNKNOWN: ValueReach =
+        ValueReach { reach: Reach::Unknown, order: Order::Unknown, mixed: false };
 }
 
 /// Operators on each value alone, or on those of the same place.
@@ -170,23 +172,23 @@ pub(super) fn keeps_map(value: &Value) -> bool {
 }
 
 /// What is known of all sources together; `None` of none.
-pub(super) fn merged(sources: &[Seen]) -> Option<Seen> {
+pub(super) fn merged(sources: &[ValueReach]) -> Option<ValueReach> {
     let reach = sources.iter().map(|seen| seen.reach).reduce(both)?;
     let known = || sources.iter().map(|seen| seen.order).filter(|order| *order != Order::Unknown);
     let order = known().next().filter(|first| known().all(|other| other == *first));
     let first = sources[0];
     let mixed = sources.iter().any(|seen| seen.mixed || seen.reach != first.reach);
-    Some(Seen { reach, order: order.unwrap_or(Order::Unknown), mixed })
+    Some(ValueReach { reach, order: order.unwrap_or(Order::Unknown), mixed })
 }
 
 /// What is known of what an operator gives, by what is known of what it reads.
-pub(super) fn through(value: &Value, from: Seen) -> Seen {
+pub(super) fn through(value: &Value, from: ValueReach) -> ValueReach {
     let order = order_after(value, from.order);
     let mixed = from.mixed && (is(value, HOLDERS) || is(value, READS));
     if is(value, READS) && from.mixed {
-        return Seen::UNKNOWN;
+        return ValueReach::UNKNOWN;
     }
-    Seen { reach: reach_after(value, from), order, mixed }
+    ValueReach { reach: reach_after(value, from), order, mixed }
 }
 
 fn order_after(value: &Value, order: Order) -> Order {
@@ -199,7 +201,7 @@ fn order_after(value: &Value, order: Order) -> Order {
     }
 }
 
-fn reach_after(value: &Value, from: Seen) -> Reach {
+fn reach_after(value: &Value, from: ValueReach) -> Reach {
     let operator = value.operator.as_str();
     let Reach::Window(field) = from.reach else { return from.reach };
     let [kernel, stride, padding, dilation] = value.window;

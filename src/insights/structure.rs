@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use actviz_core::graph::{self, Graph};
 
-use super::reach::{self, HOLDERS, READS, Reach, Seen, is, keeps_map};
+use super::reach::{self, HOLDERS, READS, Reach, ValueReach, is, keeps_map};
 
 /// Which operator reads which, with windows of height and width.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +57,12 @@ impl Structure {
     /// How far each tap sees. Where branches meet, what any of them sees.
     pub fn reaches(&self) -> Vec<Reach> {
         // Nothing is known of a value that depends on no image.
-        let mut known = HashMap::from([(0, Some(Seen::IMAGE))]);
+        let mut known = HashMap::from([(0, Some(ValueReach::IMAGE))]);
         for value in &self.values {
-            let sources: Vec<Seen> = value
+            let sources: Vec<ValueReach> = value
                 .sources
                 .iter()
-                .filter_map(|id| id.map_or(Some(Seen::UNKNOWN), |id| *known.get(&id)?))
+                .filter_map(|id| id.map_or(Some(ValueReach::UNKNOWN), |id| *known.get(&id)?))
                 .collect();
             known.insert(value.id, reach::merged(&sources).map(|from| reach::through(value, from)));
         }

@@ -3,7 +3,7 @@
 //!
 //! It lies in the output folder while a run writes, keeps other runs out by its lock, and
 //! is gone when the run has ended well. Its first line is the run's configuration (a
-//! manifest without pictures), every other one a [`Line`]. The last line of a killed run
+//! manifest without pictures), every other one a [`JournalEntry`]. The last line of a killed run
 //! may be cut off; a line counts only if it can be read, and what it says only if the
 //! files have the SHA-256 that it names.
 
@@ -20,14 +20,14 @@ use crate::error::Error;
 use crate::manifest::{Manifest, Picture};
 use crate::spool::Ticket;
 
-use super::whole::open_own;
+use super::atomic::open_own;
 
 /// The longest first line that is read, in bytes.
 const LONGEST: u64 = 1 << 30;
 
 /// All pictures of one layer of one fold for one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct JournalEntry {
     /// The image's path, as the manifest has it.
     pub image: String,
     /// The SHA-256 that the image had.
@@ -36,13 +36,13 @@ pub struct Line {
     pub pictures: Vec<Picture>,
     /// What waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<PendingMaps>,
 }
 
 /// The maps of one layer of one fold for one image, where the pictures need those of other
 /// images, too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct PendingMaps {
     /// From 1.
     pub fold: usize,
     /// The layer, from 1.
@@ -53,7 +53,7 @@ pub struct Waiting {
     pub channels: Option<Ticket>,
 }
 
-impl Line {
+impl JournalEntry {
     /// The fold and layer that it is of.
     fn place(&self) -> Option<(usize, usize)> {
         let waits = self.waiting.as_ref().map(|waiting| (waiting.fold, waiting.b));
@@ -100,7 +100,7 @@ impl Journal {
     }
 
     /// The configuration and the lines that are there.
-    pub fn read(&self) -> (Option<Manifest>, Vec<Line>) {
+    pub fn read(&self) -> (Option<Manifest>, Vec<JournalEntry>) {
         read(&self.path).unwrap_or_default()
     }
 
@@ -136,7 +136,7 @@ pub(super) fn configuration(path: &Path) -> Option<Manifest> {
     serde_json::from_str(&first).ok()
 }
 
-fn read(path: &Path) -> io::Result<(Option<Manifest>, Vec<Line>)> {
+fn read(path: &Path) -> io::Result<(Option<Manifest>, Vec<JournalEntry>)> {
     let mut lines = BufReader::new(regular::open(path)?).split(b'\n');
     let first = lines.next().transpose()?.unwrap_or_default();
     let configuration = serde_json::from_slice(&first).ok();
@@ -146,19 +146,19 @@ fn read(path: &Path) -> io::Result<(Option<Manifest>, Vec<Line>)> {
 
 /// What earlier attempts at the same run have left.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct ResumeIndex {
     folder: PathBuf,
     /// By image, fold, and b.
-    looks: HashMap<(String, usize, usize), Line>,
+    looks: HashMap<(String, usize, usize), JournalEntry>,
 }
 
-impl Kept {
+impl ResumeIndex {
     /// From earlier manifests and journals, each with its lines; only what was made as
     /// `configuration` says is kept.
-    pub(super) fn new(folder: &Path, configuration: &Manifest, earlier: &[Earlier]) -> Kept {
-        let mut kept = Kept { folder: folder.to_owned(), looks: HashMap::new() };
+    pub(super) fn new(folder: &Path, configuration: &Manifest, earlier: &[Earlier]) -> ResumeIndex {
+        let mut kept = ResumeIndex { folder: folder.to_owned(), looks: HashMap::new() };
         for Earlier { manifest, lines } in earlier {
-            if !manifest.made_alike(configuration) {
+            if !manifest.same_provenance(configuration) {
                 continue;
             }
             kept.add_manifest(manifest);
@@ -175,7 +175,7 @@ impl Kept {
         for picture in &manifest.pictures {
             let Some(image) = manifest.images.get(picture.image) else { continue };
             let key = (image.path.clone(), picture.fold, picture.b);
-            let line = self.looks.entry(key).or_insert_with(|| Line {
+            let line = self.looks.entry(key).or_insert_with(|| JournalEntry {
                 image: image.path.clone(),
                 image_sha256: image.sha256.clone(),
                 pictures: Vec::new(),
@@ -200,11 +200,17 @@ impl Kept {
     }
 
     /// The maps of this image, fold and layer that wait for other images.
-    pub fn waiting(&self, image: &str, sha256: &str, fold: usize, b: usize) -> Option<&Waiting> {
+    pub fn waiting(
+        &self,
+        image: &str,
+        sha256: &str,
+        fold: usize,
+        b: usize,
+    ) -> Option<&PendingMaps> {
         self.of(image, sha256, (fold, b))?.waiting.as_ref()
     }
 
-    fn of(&self, image: &str, sha256: &str, (fold, b): (usize, usize)) -> Option<&Line> {
+    fn of(&self, image: &str, sha256: &str, (fold, b): (usize, usize)) -> Option<&JournalEntry> {
         let line = self.looks.get(&(image.to_owned(), fold, b));
         line.filter(|line| line.image_sha256 == sha256)
     }
@@ -213,7 +219,7 @@ impl Kept {
 /// A manifest of an earlier run, and what its journal adds.
 pub(super) struct Earlier {
     pub manifest: Manifest,
-    pub lines: Vec<Line>,
+    pub lines: Vec<JournalEntry>,
 }
 
 /// Whether a picture's files have the SHA-256 that its entry names.
@@ -237,8 +243,8 @@ mod tests {
     use super::*;
     use crate::manifest::tests::example;
 
-    fn line(image: &str, pictures: &Manifest) -> Line {
-        Line {
+    fn line(image: &str, pictures: &Manifest) -> JournalEntry {
+        JournalEntry {
             image: image.to_owned(),
             image_sha256: "1".to_owned(),
             pictures: pictures.pictures.clone(),
@@ -273,7 +279,7 @@ mod tests {
         let mut run = example(&["1_1.png"]);
         run.pictures[0].sha256 = digest::of_bytes(b"picture");
         let earlier = [Earlier { manifest: example(&[]), lines: vec![line("a.png", &run)] }];
-        let kept = Kept::new(folder.path(), &example(&[]), &earlier);
+        let kept = ResumeIndex::new(folder.path(), &example(&[]), &earlier);
         let whole = |sha256| kept.whole("a.png", sha256, 1, 1).is_some();
         assert!(!whole("1"), "the file is missing");
         std::fs::write(folder.path().join("1_1.png"), b"pict").expect("a file");
@@ -289,6 +295,6 @@ mod tests {
         let other = Manifest { threads: 7, ..example(&[]) };
         let lines = vec![line("a.png", &example(&["1_1.png"]))];
         let earlier = [Earlier { manifest: other, lines }];
-        assert!(Kept::new(folder.path(), &example(&[]), &earlier).is_empty());
+        assert!(ResumeIndex::new(folder.path(), &example(&[]), &earlier).is_empty());
     }
 }

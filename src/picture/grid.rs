@@ -27,7 +27,7 @@ use crate::maps::{self, Flag};
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
-pub enum Order {
+pub enum TileOrder {
     /// Their own.
     #[default]
     Channel,
@@ -73,10 +73,10 @@ pub fn grid(channels: ArrayView3<'_, f32>, order: &[usize], colours: &Colours) -
     };
     // Channels that are dead or constant are the rule in a grid: their colour says it. If
     // all are, the layer is, and that is marked.
-    let nothing_to_see = maps::flags_of_channels(channels).iter().any(|f| !f.is_no_number());
+    let nothing_to_see = maps::flags_of_channels(channels).iter().any(|f| !f.is_non_finite());
     for (place, channel) in order.iter().enumerate() {
         let map = channels.index_axis(Axis(0), channel - 1);
-        let is_marked = |flag: &Flag| nothing_to_see || flag.is_no_number();
+        let is_marked = |flag: &Flag| nothing_to_see || flag.is_non_finite();
         let marks: Vec<_> = maps::flags(map).into_iter().filter(is_marked).collect();
         let tile = heat(map, colours, &marks, (tile_width, tile_height), interpolation);
         let (row, column) = (place / A_ROW, place % A_ROW);

@@ -33,7 +33,7 @@ pub(super) fn mark(picture: &mut Rgb, map: ArrayView2<'_, f32>, flags: &[Flag]) 
         let falling = |x: usize, y: usize| (x + PITCH * height - y) % PITCH < 2;
         paint(picture, |x, y, under| falling(x, y).then(|| line(under)));
     }
-    if flags.iter().any(|flag| flag.is_no_number()) {
+    if flags.iter().any(|flag| flag.is_non_finite()) {
         check(picture, map);
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn colour_bar(
 
 /// Whether the map has no number, so that its range says nothing.
 fn is_empty(colours: &Colours, flags: &[Flag]) -> bool {
-    let odd = flags.iter().any(|flag| flag.is_no_number());
+    let odd = flags.iter().any(|flag| flag.is_non_finite());
     odd && colours.range.is_flat() && !flags.contains(&Flag::Constant)
 }
 
@@ -94,7 +94,7 @@ pub(super) fn ends(
     let range = colours.range;
     if range.is_flat() {
         let number = text::number(range.low, 3);
-        let text = match flags.iter().any(|flag| flag.is_no_number()) {
+        let text = match flags.iter().any(|flag| flag.is_non_finite()) {
             _ if is_empty(colours, flags) => "no number anywhere".to_owned(),
             true => format!("{number} elsewhere"),
             false => format!("{number} everywhere"),

@@ -5,11 +5,11 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, codecs::png::PngDecoder};
 
 use super::Rgb;
-use crate::input::Limits;
+use crate::input::DecodeLimits;
 
 /// What is read at most of a picture of ours: a file of a few kilobytes can claim billions of
 /// pixels. The same as of images.
-pub(crate) const LIMITS: Limits = Limits { bytes: 1 << 30, pixels: 200_000_000 };
+pub(crate) const LIMITS: DecodeLimits = DecodeLimits { bytes: 1 << 30, pixels: 200_000_000 };
 /// The longest text that is unpacked, in bytes; ours have a few kilobytes.
 const LONGEST_TEXT: usize = 4 << 20;
 

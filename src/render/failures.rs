@@ -6,12 +6,12 @@ use super::Event;
 use crate::error::Error;
 use crate::manifest::Failed;
 use crate::plan::Plan;
-use crate::talk::Talk;
+use crate::terminal::Reporter;
 
 /// Reports failures as they come and keeps them for the manifest.
 pub(super) struct Failures<'a> {
     plan: &'a Plan,
-    talk: &'a Talk,
+    reporter: &'a Reporter,
     watch: &'a (dyn Fn(Event<'_>) + Sync),
     /// By the image's place (nothing for all of them) and the fold.
     list: Mutex<Vec<(Option<usize>, Failed)>>,
@@ -20,15 +20,15 @@ pub(super) struct Failures<'a> {
 impl<'a> Failures<'a> {
     pub fn new(
         plan: &'a Plan,
-        talk: &'a Talk,
+        reporter: &'a Reporter,
         watch: &'a (dyn Fn(Event<'_>) + Sync),
     ) -> Failures<'a> {
-        Failures { plan, talk, watch, list: Mutex::new(Vec::new()) }
+        Failures { plan, reporter, watch, list: Mutex::new(Vec::new()) }
     }
 
     /// An image failed in a fold; without a fold, in all of them; without an image, all.
     pub fn add(&self, fold: Option<usize>, image: Option<usize>, error: &Error) {
-        self.talk.failed(error);
+        self.reporter.failed(error);
         let path = image.map(|image| self.plan.images[image].label());
         let failed = Failed { fold, image: path, problem: error.to_string() };
         (self.watch)(Event::Failed(&failed));

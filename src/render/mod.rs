@@ -2,20 +2,20 @@
 //!
 //! Three things happen at once, and wait for each other so that memory does not grow:
 //! the next images are read (`images`), the network at hand runs, and what it gave before
-//! is drawn (`drawer`; on the processor, these two take `turns`).
+//! is drawn (`render_worker`; on the processor, these two pass a `cpu_gate`).
 //!
 //! A picture is drawn as soon as its layer has run, if nothing else is needed for it;
 //! what needs the other images or folds (a shared scale, a consensus, sheets) waits on
 //! disk until all of them have been seen.
 
-mod draw;
-mod drawer;
+mod capture;
+mod cpu_gate;
+mod cross_fold;
 mod failures;
 mod images;
-mod look;
 mod ranges;
-mod together;
-mod turns;
+mod render_worker;
+mod renderer;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -36,20 +36,20 @@ use crate::input::Prepared;
 use crate::interrupt::Interrupt;
 use crate::layers::{Layer, same_in_all_folds};
 use crate::manifest::{self, Failed, Manifest, Picture};
-use crate::output::{Folder, Kept};
-use crate::picture::grid::Order;
+use crate::output::{Folder, ResumeIndex};
+use crate::picture::grid::TileOrder;
 use crate::picture::{Rgb, View};
 use crate::plan::Plan;
 use crate::reduction;
 use crate::spool::Spool;
-use crate::talk::Talk;
+use crate::terminal::Reporter;
 
-use drawer::{Batch, Drawer, Left, Pictures};
+use capture::LayerCapture;
+use cpu_gate::CpuGate;
 use failures::Failures;
 use images::Images;
-use look::Look;
 use ranges::Ranges;
-use turns::Turns;
+use render_worker::{Batch, Pictures, RenderWorker, Resumed};
 
 /// What happens during a run, for whoever wants to watch.
 #[derive(Clone, Copy, Debug)]
@@ -69,10 +69,10 @@ struct Opened {
 }
 
 /// What is known once the first fold is open.
-struct Started {
+struct RunContext {
     folder: Folder,
     /// What earlier attempts have left.
-    kept: Kept,
+    kept: ResumeIndex,
     /// The images' pixels, for the other folds.
     pixels: Spool,
     /// The maps that wait for those of other images.
@@ -89,7 +89,7 @@ pub struct Rehearsal<'a> {
     /// The manifest without pictures.
     pub run: Manifest,
     /// Every fold's layers, in order.
-    layers: Vec<Look>,
+    layers: Vec<LayerCapture>,
 }
 
 impl Rehearsal<'_> {
@@ -103,9 +103,9 @@ impl Rehearsal<'_> {
         mut tell: impl FnMut(&Picture) -> Result<(), E>,
     ) -> Result<(), E> {
         for image in 0..self.plan.images.len() {
-            for look in &mut self.layers {
-                look.image = image;
-                let mut picture = draw::blank(self.plan, look);
+            for capture in &mut self.layers {
+                capture.image = image;
+                let mut picture = renderer::blank(self.plan, capture);
                 picture.raw = self.plan.raw.then(|| picture.file.replace(".png", ".npy"));
                 tell(&picture)?;
             }
@@ -118,7 +118,7 @@ impl Rehearsal<'_> {
 pub struct Render<'a> {
     plan: &'a Plan,
     engine: &'a dyn Engine,
-    talk: &'a Talk,
+    reporter: &'a Reporter,
     interrupt: &'a Interrupt,
     /// The first fold that was opened, with all of its layers.
     first: Option<(usize, Vec<Layer>)>,
@@ -131,10 +131,10 @@ impl<'a> Render<'a> {
     pub fn new(
         plan: &'a Plan,
         engine: &'a dyn Engine,
-        talk: &'a Talk,
+        reporter: &'a Reporter,
         interrupt: &'a Interrupt,
     ) -> Render<'a> {
-        Render { plan, engine, talk, interrupt, first: None, try_again: None }
+        Render { plan, engine, reporter, interrupt, first: None, try_again: None }
     }
 
     /// Opens every fold, to say which heatmaps would be written, without writing.
@@ -149,10 +149,10 @@ impl<'a> Render<'a> {
             would.get_or_insert_with(|| self.plan.configuration(self.engine, &opened.input));
             for (position, layer) in opened.layers.iter().enumerate() {
                 let (place, nothing) = ((0, fold.fold, position + 1), Array3::zeros((1, 1, 1)));
-                layers.push(Look::new(place, layer, nothing, Default::default(), false));
+                layers.push(LayerCapture::new(place, layer, nothing, Default::default(), false));
             }
         }
-        let run = would.ok_or_else(|| Error::usage("there is no fold to look at"))?;
+        let run = would.ok_or_else(|| Error::usage("there is no fold to capture at"))?;
         self.plan.check_output(&run)?;
         Ok(Rehearsal { plan: self.plan, run, layers })
     }
@@ -169,44 +169,45 @@ impl<'a> Render<'a> {
         show: impl FnMut(&Rgb),
     ) -> Result<Manifest, Error> {
         let plan = self.plan;
-        let (images, turns) = (Images::new(plan), Turns::on(self.engine.runtime().device));
-        let failures = Failures::new(plan, self.talk, watch);
-        let (started, kept) = (OnceLock::new(), AtomicUsize::new(0));
+        let (images, gate) = (Images::new(plan), CpuGate::on(self.engine.runtime().device));
+        let failures = Failures::new(plan, self.reporter, watch);
+        let (context, kept) = (OnceLock::new(), AtomicUsize::new(0));
         let drawn = thread::scope(|scope| {
             let mut folds = plan.model.folds.iter();
             let Some((fold, opened)) = self.next(&mut folds, &failures)? else { return Ok(None) };
             let run = self.start(&opened)?;
-            let started = started.get_or_init(|| run);
-            let (talk, interrupt) = (self.talk, self.interrupt);
-            let (images, turns, kept) = (&images, &turns, &kept);
-            let drawer = Drawer { plan, started, images, turns, talk, interrupt, watch, kept };
+            let context = context.get_or_init(|| run);
+            let (reporter, interrupt) = (self.reporter, self.interrupt);
+            let (images, gate, kept) = (&images, &gate, &kept);
+            let worker =
+                RenderWorker { plan, context, images, gate, reporter, interrupt, watch, kept };
             let (batches, received) = sync_channel(1);
-            let drawing = scope.spawn(move || drawer.draw_all(received));
+            let drawing = scope.spawn(move || worker.draw_all(received));
             let ran = self.all_folds(
                 (fold, opened),
                 &mut folds,
-                &Run { started, images, failures: &failures, turns, batches },
+                &FoldContext { context, images, failures: &failures, gate, batches },
             );
             let drawn = drawing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            ran.map(|()| Some((drawer, drawn)))
+            ran.map(|()| Some((worker, drawn)))
         });
-        let Some((drawer, (mut pictures, waiting))) = drawn? else {
-            self.talk.stop();
+        let Some((worker, (mut pictures, waiting))) = drawn? else {
+            self.reporter.stop();
             let nothing = || nothing_done("no fold could be run");
             return Err(self.try_again.take().unwrap_or_else(nothing));
         };
-        let mut manifest = drawer.started.run.clone();
+        let mut manifest = worker.context.run.clone();
         if !plan.is_local() && !self.interrupt.is_set() {
-            self.together(&drawer, &waiting, &mut manifest, &mut pictures, show)?;
+            self.across_folds(&worker, &waiting, &mut manifest, &mut pictures, show)?;
         }
-        self.talk.stop();
+        self.reporter.stop();
         let kept = kept.into_inner();
         if kept > 0 {
             let made = HumanCount((pictures.len() - kept) as u64);
-            self.talk.note(format!("{} kept, {made} made", HumanCount(kept as u64)));
+            self.reporter.note(format!("{} kept, {made} made", HumanCount(kept as u64)));
         }
         if let Some(note) = images.note_of_frames() {
-            self.talk.note(note);
+            self.reporter.note(note);
         }
         for (place, image) in manifest.images.iter_mut().enumerate() {
             image.sha256 = images.sha256(place).unwrap_or_default().to_owned();
@@ -220,7 +221,7 @@ impl<'a> Render<'a> {
             return Err(nothing_done("no image could be drawn"));
         }
         // Whatever borrows it is gone: the folder can be closed.
-        let Some(Started { folder, .. }) = started.into_inner() else { return Ok(manifest) };
+        let Some(RunContext { folder, .. }) = context.into_inner() else { return Ok(manifest) };
         match manifest.interrupted {
             true if is_empty => {}
             true => folder.pause(&manifest)?,
@@ -234,7 +235,7 @@ impl<'a> Render<'a> {
         self.interrupt.is_set() || (self.plan.fail_fast && !failures.is_empty())
     }
 
-    fn start(&mut self, opened: &Opened) -> Result<Started, Error> {
+    fn start(&mut self, opened: &Opened) -> Result<RunContext, Error> {
         let mut run = self.plan.configuration(self.engine, &opened.input);
         self.plan.check_output(&run)?;
         let digests = self.plan.model.folds.par_iter().map(FoldFile::digest);
@@ -242,15 +243,15 @@ impl<'a> Render<'a> {
             fold.sha256 = sha256;
         }
         let (folder, kept) = Folder::open(&self.plan.out, &run)?;
-        let kept = if self.plan.force { Kept::default() } else { kept };
-        let looks = self.plan.model.folds.len() * self.plan.images.len() * opened.layers.len();
-        self.talk.start(looks as u64, self.plan.unit());
+        let kept = if self.plan.force { ResumeIndex::default() } else { kept };
+        let captures = self.plan.model.folds.len() * self.plan.images.len() * opened.layers.len();
+        self.reporter.start(captures as u64, self.plan.unit());
         let pixels = Spool::unnamed(&self.plan.out)?;
         let maps = match self.plan.is_local() {
             true => Spool::unnamed(&self.plan.out)?,
             false => Spool::named(&folder.maps(), !kept.is_empty())?,
         };
-        Ok(Started { folder, kept, pixels, maps, run, input: opened.input.clone() })
+        Ok(RunContext { folder, kept, pixels, maps, run, input: opened.input.clone() })
     }
 
     /// The next fold that can be opened; those that cannot are reported.
@@ -261,7 +262,7 @@ impl<'a> Render<'a> {
     ) -> Result<Option<(&'b FoldFile, Opened)>, Error> {
         while !self.is_over(failures) {
             let Some(fold) = folds.next() else { break };
-            self.talk.now(format!("fold {}", fold.fold));
+            self.reporter.now(format!("fold {}", fold.fold));
             match self.ready(fold) {
                 Ok(opened) => return Ok(Some((fold, opened))),
                 Err(_) if self.interrupt.is_set() => break,
@@ -295,7 +296,7 @@ impl<'a> Render<'a> {
         &mut self,
         first: (&'b FoldFile, Opened),
         folds: &mut Iter<'b, FoldFile>,
-        run: &Run<'_>,
+        run: &FoldContext<'_>,
     ) -> Result<(), Error> {
         let mut current = Some(first);
         while let Some((fold, opened)) = current {
@@ -308,7 +309,12 @@ impl<'a> Render<'a> {
     }
 
     /// Runs all images through one fold; false if nobody wants the rest.
-    fn one_fold(&self, fold: usize, mut opened: Opened, run: &Run<'_>) -> Result<bool, Error> {
+    fn one_fold(
+        &self,
+        fold: usize,
+        mut opened: Opened,
+        run: &FoldContext<'_>,
+    ) -> Result<bool, Error> {
         let (todo, left) = self.look_for_whole(fold, &opened.layers, run);
         let layers = &opened.layers.clone();
         let probe = match self.plan.views.contains(&View::Grid) {
@@ -334,7 +340,7 @@ impl<'a> Render<'a> {
             let (input, todo) = (&input, &todo);
             scope.spawn(move || {
                 for batch in todo {
-                    let read = run.images.prepare(batch, input, &run.started.pixels, run.failures);
+                    let read = run.images.prepare(batch, input, &run.context.pixels, run.failures);
                     if reads.send((batch, read)).is_err() {
                         break;
                     }
@@ -345,7 +351,7 @@ impl<'a> Render<'a> {
                 if self.is_over(run.failures) {
                     break;
                 }
-                let turn = run.turns.take();
+                let turn = run.gate.take();
                 let given = self.answers(fold, &mut opened, &ready, &probes, run.failures);
                 drop(turn);
                 let own = unfinished.extract_if(.., |((image, _), _)| batch.contains(image));
@@ -365,11 +371,11 @@ impl<'a> Render<'a> {
         &self,
         fold: usize,
         layers: &[Layer],
-        run: &Run<'_>,
-    ) -> (Vec<Vec<usize>>, Vec<((usize, usize), Left)>) {
+        run: &FoldContext<'_>,
+    ) -> (Vec<Vec<usize>>, Vec<((usize, usize), Resumed)>) {
         let all: Vec<usize> = (0..self.plan.images.len()).collect();
         let batches = all.chunks(self.plan.batch);
-        let Started { kept, maps, .. } = run.started;
+        let RunContext { kept, maps, .. } = run.context;
         if kept.is_empty() {
             return (batches.map(<[usize]>::to_vec).collect(), Vec::new());
         }
@@ -377,10 +383,12 @@ impl<'a> Render<'a> {
             let Some(sha256) = run.images.read_sha256(image) else { return Vec::new() };
             let path = self.plan.images[image].label();
             let left = |b: usize| match self.plan.is_local() {
-                true => Some(Left::Pictures(kept.whole(&path, &sha256, fold, b)?.to_vec())),
+                true => Some(Resumed::Pictures(kept.whole(&path, &sha256, fold, b)?.to_vec())),
                 false => {
                     let waiting = kept.waiting(&path, &sha256, fold, b)?;
-                    Look::left(image, &layers[b - 1], waiting, maps).map(Box::new).map(Left::Maps)
+                    LayerCapture::left(image, &layers[b - 1], waiting, maps)
+                        .map(Box::new)
+                        .map(Resumed::Maps)
                 }
             };
             let own: Vec<_> =
@@ -397,44 +405,45 @@ impl<'a> Render<'a> {
     }
 
     /// Draws what has waited for the other folds.
-    fn together(
+    fn across_folds(
         &self,
-        drawer: &Drawer<'_>,
-        looks: &[Look],
+        worker: &RenderWorker<'_>,
+        captures: &[LayerCapture],
         manifest: &mut Manifest,
         pictures: &mut Pictures,
         show: impl FnMut(&Rgb),
     ) -> Result<(), Error> {
-        self.talk.now("all folds".to_owned());
-        let (plan, spool) = (self.plan, &drawer.started.maps);
-        let ranges = Ranges::shared(plan.scale, plan.clip, looks, spool)?;
+        self.reporter.now("all folds".to_owned());
+        let (plan, spool) = (self.plan, &worker.context.maps);
+        let ranges = Ranges::shared(plan.scale, plan.clip, captures, spool)?;
         let mut orders = HashMap::new();
         if plan.align_folds {
-            orders =
-                together::orders(looks, spool, |look| match (&look.channels, plan.grid_order) {
-                    (Some(channels), Order::Activity) => {
+            orders = cross_fold::orders(captures, spool, |capture| {
+                match (&capture.channels, plan.grid_order) {
+                    (Some(channels), TileOrder::Activity) => {
                         Ok(reduction::most_active(channels.get(spool)?.view()))
                     }
-                    (Some(channels), Order::Channel) => {
+                    (Some(channels), TileOrder::Channel) => {
                         Ok((1..=channels.get(spool)?.dim().0).collect())
                     }
                     (None, _) => Ok(Vec::new()),
-                })?;
+                }
+            })?;
         }
-        drawer.draw(looks, &ranges, &orders, pictures)?;
+        worker.draw(captures, &ranges, &orders, pictures)?;
         if self.interrupt.is_set() {
             return Ok(());
         }
-        let draw = drawer.drawing(&ranges, &orders);
+        let draw = worker.drawing(&ranges, &orders);
         if plan.consensus {
-            manifest.consensus = together::consensus(&draw, looks)?;
-            manifest.agreement = together::agreement(looks, spool, |a, b| {
+            manifest.consensus = cross_fold::consensus(&draw, captures)?;
+            manifest.agreement = cross_fold::agreement(captures, spool, |a, b| {
                 manifest::are_one_network(&manifest.folds, a, b)
             })?;
         }
         if plan.wants_sheets() {
             let write = plan.views.contains(&View::Sheet);
-            manifest.sheets = together::sheets(&draw, looks, write, show)?;
+            manifest.sheets = cross_fold::sheets(&draw, captures, write, show)?;
         }
         Ok(())
     }
@@ -475,11 +484,11 @@ impl<'a> Render<'a> {
 }
 
 /// What the folds of a run share.
-struct Run<'a> {
-    started: &'a Started,
+struct FoldContext<'a> {
+    context: &'a RunContext,
     images: &'a Images<'a>,
     failures: &'a Failures<'a>,
-    turns: &'a Turns,
+    gate: &'a CpuGate,
     batches: SyncSender<Batch>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::look::Look;
+use super::capture::LayerCapture;
 use crate::error::Error;
 use crate::scale::{Range, Scale};
 use crate::spool::Spool;
@@ -30,22 +30,27 @@ impl Ranges {
 
     /// With the ranges that several pictures share. One group's values are in memory at
     /// a time.
-    pub fn shared(scale: Scale, clip: f32, looks: &[Look], spool: &Spool) -> Result<Ranges, Error> {
+    pub fn shared(
+        scale: Scale,
+        clip: f32,
+        captures: &[LayerCapture],
+        spool: &Spool,
+    ) -> Result<Ranges, Error> {
         let mut ranges = Ranges::local(scale, clip);
-        let mut groups: BTreeMap<(usize, usize), Vec<&Look>> = BTreeMap::new();
-        for look in looks {
-            if let Some(group) = ranges.group(look.fold, look.b) {
-                groups.entry(group).or_default().push(look);
+        let mut groups: BTreeMap<(usize, usize), Vec<&LayerCapture>> = BTreeMap::new();
+        for capture in captures {
+            if let Some(group) = ranges.group(capture.fold, capture.b) {
+                groups.entry(group).or_default().push(capture);
             }
         }
-        for ((fold, b), looks) in groups {
+        for ((fold, b), captures) in groups {
             let mut maps = Gathered::new(clip);
             let mut grids = Gathered::new(clip);
-            for look in looks {
-                for part in &look.parts {
+            for capture in captures {
+                for part in &capture.parts {
                     maps.add(part.map(spool)?.into_iter());
                 }
-                if let Some(channels) = &look.channels {
+                if let Some(channels) = &capture.channels {
                     grids.add(channels.get(spool)?.iter().copied());
                 }
             }

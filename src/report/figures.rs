@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::plots::{Line, plot};
+use super::plots::{Series, plot};
 use crate::agreement;
 use crate::insights::reach::Reach;
 use crate::insights::{Blur, FoldInsights, ModelInsights, Spread};
@@ -31,12 +31,12 @@ pub(super) fn section(model: &ModelInsights) -> Markup {
     }
 }
 
-fn by_fold(model: &ModelInsights, of: impl Fn(&FoldInsights) -> Option<Spread>) -> Vec<Line> {
+fn by_fold(model: &ModelInsights, of: impl Fn(&FoldInsights) -> Option<Spread>) -> Vec<Series> {
     model
         .folds
         .iter()
         .enumerate()
-        .map(|(place, fold)| Line {
+        .map(|(place, fold)| Series {
             name: format!("fold {fold}"),
             values: model
                 .layers
@@ -47,7 +47,7 @@ fn by_fold(model: &ModelInsights, of: impl Fn(&FoldInsights) -> Option<Spread>) 
         .collect()
 }
 
-fn fields(model: &ModelInsights) -> Vec<Line> {
+fn fields(model: &ModelInsights) -> Vec<Series> {
     let mut lines = by_fold(model, |fold| fold.effective_field);
     lines.iter_mut().for_each(|line| line.name = format!("{}, effective", line.name));
     let size = |reach: Reach| match reach {
@@ -55,7 +55,7 @@ fn fields(model: &ModelInsights) -> Vec<Line> {
         _ => None,
     };
     let values = model.layers.iter().map(|layer| size(layer.receptive_field)).collect();
-    lines.push(Line { name: "theoretical".to_owned(), values });
+    lines.push(Series { name: "theoretical".to_owned(), values });
     lines
 }
 

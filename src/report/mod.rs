@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::insights::{Document, FILE_NAME as FIGURES, ModelInsights};
 use crate::manifest::{self, Manifest};
 use crate::output;
-use crate::talk::count;
+use crate::terminal::count;
 
 /// The page's name in the folder.
 pub const FILE_NAME: &str = "report.html";

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::manifest::{Manifest, Picture};
 use crate::output;
 use crate::picture::{View, png as own};
-use crate::talk::count;
+use crate::terminal::count;
 
 /// Bytes that the pictures may take before base64 makes a third more of them: what keeps
 /// a page below 8 MB.

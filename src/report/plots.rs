@@ -5,7 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 /// One line: its name, and a value or none for each layer.
-pub(super) struct Line {
+pub(super) struct Series {
     pub name: String,
     pub values: Vec<Option<f64>>,
 }
@@ -25,7 +25,7 @@ const COLOURS: [RGBColor; 6] = [
 const SIZE: (u32, u32) = (640, 300);
 
 /// A plot with a caption and a legend. Nothing if there is no value at all.
-pub(super) fn plot(title: &str, unit: &str, lines: &[Line]) -> Markup {
+pub(super) fn plot(title: &str, unit: &str, lines: &[Series]) -> Markup {
     let known = lines.iter().flat_map(|line| line.values.iter().flatten());
     let most = known.copied().fold(f64::NEG_INFINITY, f64::max);
     if !most.is_finite() {
@@ -55,7 +55,7 @@ pub(super) fn plot(title: &str, unit: &str, lines: &[Line]) -> Markup {
 fn draw(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     unit: &str,
-    lines: &[Line],
+    lines: &[Series],
     most: f64,
 ) -> Result<(), String> {
     let layers = lines.iter().map(|line| line.values.len()).max().unwrap_or(1);

@@ -4,7 +4,7 @@ mod layout;
 
 use serde::{Deserialize, Serialize};
 
-pub use layout::{Order, matrix};
+pub use layout::{ChannelAxis, matrix};
 
 use crate::error::Error;
 

@@ -3,7 +3,7 @@
 use ndarray::{Array3, Array4};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::loaded::Node;
+use super::prepared::Node;
 use actviz_core::engine::Reduce;
 use actviz_core::layers::{self, Layout};
 

@@ -33,13 +33,13 @@ mod device;
 mod ffi;
 mod gradient;
 mod limits;
-mod loaded;
 mod message;
 mod network;
+mod network_cache;
+mod prepared;
 mod records;
 pub mod sandbox;
 mod serve;
-mod spare;
 
 use actviz_core::archive;
 use actviz_core::engine::{DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps};
@@ -48,11 +48,11 @@ use actviz_core::model_file::ModelFile;
 
 pub use device::{cuda_state, folder};
 pub use limits::{end_with_parent, limit_memory};
-pub use loaded::Node;
 pub use network::{Gradients, Tap, TorchNetwork};
+pub use prepared::Node;
 pub use serve::serve;
 
-use spare::Spare;
+use network_cache::NetworkCache;
 
 /// Opens the files of networks for one device.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ pub struct TorchEngine {
     limit: u64,
     precision: Precision,
     /// The network that was closed last.
-    spare: Spare,
+    cache: NetworkCache,
 }
 
 impl TorchEngine {
@@ -97,12 +97,18 @@ impl TorchEngine {
             sandbox: "none".to_owned(),
         };
         let (limit, precision) = (archive::DEFAULT_LIMIT, Precision::F32);
-        Ok(TorchEngine { runtime, allowed: Vec::new(), limit, precision, spare: Spare::default() })
+        Ok(TorchEngine {
+            runtime,
+            allowed: Vec::new(),
+            limit,
+            precision,
+            cache: NetworkCache::default(),
+        })
     }
 
     /// The same engine, which lets networks use these operators too, e.g. `aten::save`.
     pub fn allowing(self, operators: &[String]) -> TorchEngine {
-        TorchEngine { allowed: operators.to_vec(), spare: Spare::default(), ..self }
+        TorchEngine { allowed: operators.to_vec(), cache: NetworkCache::default(), ..self }
     }
 
     /// The same engine, which takes networks up to this many bytes, unpacked.
@@ -112,7 +118,7 @@ impl TorchEngine {
 
     /// The same engine, whose networks compute in this precision.
     pub fn computing_in(self, precision: Precision) -> TorchEngine {
-        TorchEngine { precision, spare: Spare::default(), ..self }
+        TorchEngine { precision, cache: NetworkCache::default(), ..self }
     }
 
     /// The same engine, which says this of the sandbox that it runs in.
@@ -132,7 +138,7 @@ impl TorchEngine {
     fn load_with(&self, file: &ModelFile, taps: Taps) -> Result<TorchNetwork, Error> {
         archive::check_size(file, self.limit)?;
         let (device, precision) = (self.runtime.device, self.precision);
-        TorchNetwork::load(file, device, precision, taps, &self.allowed, &self.spare)
+        TorchNetwork::load(file, device, precision, taps, &self.allowed, &self.cache)
     }
 }
 

@@ -20,9 +20,9 @@ use super::capture::{self, Capture, Picture};
 use super::device;
 use super::ffi::{self, Handle};
 use super::gradient;
-use super::loaded::{Batching, Loaded, Memory, Node, Origin, sizes_of};
+use super::network_cache::{CachedNetwork, NetworkCache};
+use super::prepared::{Batching, Memory, Node, Origin, PreparedNetwork, sizes_of};
 use super::records::Records;
-use super::spare::{Lent, Spare};
 
 /// Whether a run remembers what gradients need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Tap<'a> {
 /// the engine says so.
 pub struct TorchNetwork {
     origin: Origin,
-    loaded: Lent,
+    loaded: CachedNetwork,
 }
 
 impl TorchNetwork {
@@ -60,12 +60,12 @@ impl TorchNetwork {
         precision: Precision,
         taps: Taps,
         allowed: &[String],
-        spare: &Spare,
+        cache: &NetworkCache,
     ) -> Result<TorchNetwork, Error> {
         let origin = Origin { file: file.path().to_owned(), device };
         let program = Program::of(file)?;
         let records = Records::of(file)?;
-        let loaded = match spare.take(&program, taps) {
+        let loaded = match cache.take(&program, taps) {
             Some(loaded) => loaded.refilled(&records, &origin)?,
             None => {
                 let handle = audit::unpacking(&records, |unpack| {
@@ -76,11 +76,11 @@ impl TorchNetwork {
                     Handle::load(file, device, bf16, all, &allowed, unpack)
                 })?;
                 let handle = handle.map_err(|detail| origin.load_error(detail))?;
-                Loaded::new(handle, &origin, (program, taps))?
+                PreparedNetwork::new(handle, &origin, (program, taps))?
             }
         };
         file.check_unchanged()?;
-        Ok(TorchNetwork { origin, loaded: spare.lend(loaded) })
+        Ok(TorchNetwork { origin, loaded: cache.lend(loaded) })
     }
 
     /// The activation calls in the network's code, those in dead branches included.
@@ -103,7 +103,7 @@ impl TorchNetwork {
         gradients: Gradients,
         mut look: impl FnMut(Tap<'_>, &Tensor) -> Result<(), Error>,
     ) -> Result<Vec<Tensor>, Error> {
-        let Loaded { handle, nodes, .. } = &mut *self.loaded;
+        let PreparedNetwork { handle, nodes, .. } = &mut *self.loaded;
         let mut namer = Namer::default();
         let mut failure = None;
         let mut position = 0;

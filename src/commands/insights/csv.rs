@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::insights::reach::Reach;
 use crate::insights::{Document, Spread};
-use crate::talk::line;
+use crate::terminal::line;
 
 const HEADER: [&str; 23] = [
     "model",

@@ -15,7 +15,7 @@ use crate::images;
 use crate::insights::{self, Blur, Document, Measure, ModelInsights};
 use crate::output;
 use crate::plan::{self, InputPlan, refuse_0_to_255, refuse_networks};
-use crate::talk::{Talk, line};
+use crate::terminal::{Reporter, line};
 
 /// What is looked at: every model with its images.
 pub struct Subjects {
@@ -63,16 +63,16 @@ pub fn run(
     args: &InsightsArgs,
     subjects: &Subjects,
     engine: &dyn Engine,
-    talk: &Talk,
+    reporter: &Reporter,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    subjects.notes.iter().for_each(|note| talk.note(note));
+    subjects.notes.iter().for_each(|note| reporter.note(note));
     let (mut models, mut last) = (Vec::new(), None);
     for (model, files) in subjects.models.iter().zip(&subjects.images) {
         let input = InputPlan::new(&args.input, model)?;
         let assumed = input.assumed_in_words(true);
-        assumed.into_iter().for_each(|assumed| talk.note(format!("{}: {assumed}", model.name)));
-        talk.start((files.len() * model.folds.len()) as u64, "images");
+        assumed.into_iter().for_each(|assumed| reporter.note(format!("{}: {assumed}", model.name)));
+        reporter.start((files.len() * model.folds.len()) as u64, "images");
         let measure = Measure {
             input,
             reading: plan::reading(&args.input),
@@ -81,12 +81,12 @@ pub fn run(
             layers: &args.layers,
             places: usize::from(args.places),
         };
-        let measured = insights::measure(&measure, engine, talk);
-        talk.stop();
+        let measured = insights::measure(&measure, engine, reporter);
+        reporter.stop();
         match measured {
             Ok(measured) => models.push(measured),
             Err(error) if subjects.models.len() > 1 => {
-                talk.failed(&error);
+                reporter.failed(&error);
                 last = Some(error);
             }
             Err(error) => return Err(error.into()),

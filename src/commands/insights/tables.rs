@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table};
 use crate::agreement;
 use crate::insights::reach::Reach;
 use crate::insights::{self, FoldInsights, LayerInsights, ModelInsights, Spread};
-use crate::talk::line;
+use crate::terminal::line;
 
 fn new_table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();

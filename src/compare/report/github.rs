@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::table;
-use crate::compare::{Compared, Report};
-use crate::talk;
+use crate::compare::{PictureComparison, Report};
+use crate::terminal;
 
 /// GitHub shows ten annotations of a step and drops the rest
 /// (docs.github.com, workflow commands for GitHub Actions).
@@ -38,7 +38,7 @@ pub fn annotate(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     }
     if failures.len() > fitting {
         let rest = failures.len() - fitting;
-        let rest = talk::count(rest, "more picture");
+        let rest = terminal::count(rest, "more picture");
         writeln!(out, "::error title=actviz compare::{rest} failed")?;
     }
     Ok(())
@@ -46,7 +46,7 @@ pub fn annotate(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 /// A message of a workflow command is one line.
 fn escaped(text: &str) -> String {
-    talk::plain(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    terminal::plain(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Adds the report to a step's summary file, cut at GitHub's limit.
@@ -97,7 +97,7 @@ fn markdown(report: &Report, most: usize) -> String {
     if text.len() > most { String::new() } else { text }
 }
 
-fn row(picture: &Compared) -> String {
+fn row(picture: &PictureComparison) -> String {
     let layer = picture.layer.as_deref().unwrap_or("-");
     let why = picture.reasons.join("; ");
     let (file, kind) = (plain(&picture.file), picture.outcome);
@@ -116,7 +116,7 @@ fn plain(text: &str) -> String {
                 plain.push(character);
             }
             '\r' | '\n' => plain.push(' '),
-            obeyed if talk::is_obeyed(obeyed) => plain.extend(obeyed.escape_default()),
+            obeyed if terminal::is_obeyed(obeyed) => plain.extend(obeyed.escape_default()),
             _ => plain.push(character),
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     use crate::compare::{Note, Outcome, Profile};
 
     fn report(failures: usize) -> Report {
-        let picture = |number: usize| Compared {
+        let picture = |number: usize| PictureComparison {
             file: format!("{number}_1.png"),
             outcome: Outcome::Missing,
             fails: true,

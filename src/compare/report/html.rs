@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use image::RgbImage;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{table, triple, triple::Triple};
-use crate::compare::{Compared, Report};
+use super::{diff_image, diff_image::DiffImage, table};
+use crate::compare::{PictureComparison, Report};
 
 /// Pictures on the page at most: it is read by a person, and sent by mail.
 const MOST: usize = 500;
@@ -98,9 +98,9 @@ fn choice(name: &str, numbers: &BTreeMap<usize, BTreeSet<String>>) -> Markup {
     }
 }
 
-fn one(report: &Report, picture: &Compared) -> Markup {
+fn one(report: &Report, picture: &PictureComparison) -> Markup {
     let (golden, new) = report.paths(picture);
-    let triple = Triple::read(&golden, &new);
+    let triple = DiffImage::read(&golden, &new);
     let number = |number: Option<usize>| number.map(|number| number.to_string());
     let widths = [&triple.expected, &triple.actual].map(|p| p.as_ref().map_or(0, RgbImage::width));
     // Sheets and grids are read, not only looked at.
@@ -148,7 +148,7 @@ fn figure(picture: Option<&RgbImage>, caption: &str) -> Markup {
 }
 
 fn img(picture: &RgbImage, alt: &str) -> Markup {
-    let bytes = triple::png(picture, Path::new(alt)).unwrap_or_default();
+    let bytes = diff_image::png(picture, Path::new(alt)).unwrap_or_default();
     let source = format!("data:image/png;base64,{}", STANDARD.encode(bytes));
     html! { img src=(source) alt=(alt) width=(picture.width()) height=(picture.height()); }
 }

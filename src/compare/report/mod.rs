@@ -1,11 +1,11 @@
 //! A comparison, told: to people, to CI, and as pictures.
 
+pub mod diff_image;
 pub mod github;
 pub mod html;
 pub mod junit;
 pub mod table;
 pub mod targets;
-pub mod triple;
 
 use std::path::Path;
 

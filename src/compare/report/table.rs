@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use crate::compare::{Compared, Divergence, Outcome, Report};
-use crate::talk::{count, line};
+use crate::compare::{Divergence, Outcome, PictureComparison, Report};
+use crate::terminal::{count, line};
 
 /// Prints the report.
 ///
@@ -77,7 +77,7 @@ pub fn summary(report: &Report) -> String {
     format!("{verdict}: {}, {}", count(report.pictures.len(), "picture"), parts.join(", "))
 }
 
-fn table(failures: &[&Compared]) -> Table {
+fn table(failures: &[&PictureComparison]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["picture", "layer", "is", "largest", "RMSE", "differing", "why"]);

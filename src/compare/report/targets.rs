@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::triple;
+use super::diff_image;
 use crate::compare::side;
 use crate::error::Error;
 use crate::manifest;
@@ -36,8 +36,8 @@ pub fn prepare(golden: &Path, new: &Path, targets: &Targets) -> Result<(), Error
         // What does not exist is told by the comparison itself.
         let Ok(real) = path.canonicalize() else { continue };
         let danger = match real.is_dir() {
-            true => Danger::of_folder(side, path, real)?,
-            false => Danger::of_file(side, path, real),
+            true => ProtectedSide::of_folder(side, path, real)?,
+            false => ProtectedSide::of_file(side, path, real),
         };
         for (flag, file) in &targets.files {
             danger.check_file(flag, file)?;
@@ -70,7 +70,7 @@ fn check_each_other(targets: &Targets) -> Result<(), Error> {
             return refuse(&format!("{other} and {flag}"), file);
         }
         let Some(folder) = targets.diff_dir.map(resolved) else { continue };
-        let is_list = real == folder.join(triple::LIST);
+        let is_list = real == folder.join(diff_image::LIST);
         let is_inside = real.starts_with(&folder) && is_of_a_run(&real);
         if is_list || is_inside || folder.starts_with(&real) {
             return refuse(&format!("{flag} and --diff-dir"), file);
@@ -88,7 +88,7 @@ fn check_diff_dir(folder: &Path, names: &[String]) -> Result<(), Error> {
     if folder.join(manifest::FILE_NAME).exists() {
         return refuse(format!("{} holds the pictures of a run", folder.display()));
     }
-    let earlier = triple::earlier(folder);
+    let earlier = diff_image::earlier(folder);
     for name in names {
         let file = folder.join(name);
         if output::is_behind_a_link(folder, name) {
@@ -103,7 +103,7 @@ fn check_diff_dir(folder: &Path, names: &[String]) -> Result<(), Error> {
 }
 
 /// One side, and what must not be written over.
-struct Danger {
+struct ProtectedSide {
     side: &'static str,
     given: PathBuf,
     /// The side's folder; of a single picture, the one that it lies in.
@@ -113,18 +113,22 @@ struct Danger {
     linked: BTreeSet<PathBuf>,
 }
 
-impl Danger {
-    fn of_folder(side: &'static str, given: &Path, folder: PathBuf) -> Result<Danger, Error> {
+impl ProtectedSide {
+    fn of_folder(
+        side: &'static str,
+        given: &Path,
+        folder: PathBuf,
+    ) -> Result<ProtectedSide, Error> {
         let files = output::files_below(given)?.into_iter().map(|name| given.join(name));
         let links = files.filter(|file| file.is_symlink());
         let linked = links.filter_map(|file| file.canonicalize().ok()).collect();
-        Ok(Danger { side, given: given.to_owned(), folder, is_folder: true, linked })
+        Ok(ProtectedSide { side, given: given.to_owned(), folder, is_folder: true, linked })
     }
 
-    fn of_file(side: &'static str, given: &Path, file: PathBuf) -> Danger {
+    fn of_file(side: &'static str, given: &Path, file: PathBuf) -> ProtectedSide {
         let folder = in_real_folder(given).parent().map(Path::to_owned).unwrap_or_default();
         let linked = BTreeSet::from([in_real_folder(given), file]);
-        Danger { side, given: given.to_owned(), folder, is_folder: false, linked }
+        ProtectedSide { side, given: given.to_owned(), folder, is_folder: false, linked }
     }
 
     fn check_file(&self, flag: &str, target: &Path) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use super::Layout;
 
 /// Where the channels of a tensor stand, as the operator that made it tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum ChannelAxis {
     /// The graph does not tell.
     #[default]
     Unknown,
@@ -18,7 +18,7 @@ impl Layout {
     /// How one image's tensor of this shape (without the batch) is to be read, in a
     /// network whose input is `height` x `width` pixels. A map of one position is no
     /// picture, and one of none is not either.
-    pub fn of(shape: &[usize], order: Order, input: (usize, usize)) -> Layout {
+    pub fn of(shape: &[usize], order: ChannelAxis, input: (usize, usize)) -> Layout {
         let layout = Layout::of_any_size(shape, order, input);
         match layout.picture_shape(shape)[..] {
             [_, height, width] if height * width > 1 => layout,
@@ -26,15 +26,15 @@ impl Layout {
         }
     }
 
-    fn of_any_size(shape: &[usize], order: Order, input: (usize, usize)) -> Layout {
+    fn of_any_size(shape: &[usize], order: ChannelAxis, input: (usize, usize)) -> Layout {
         match (shape, order) {
-            ([_, _, _], Order::First) => Layout::ChannelsFirst,
-            (&[h, w, _], Order::Last) if is_scaled((h, w), input) => Layout::ChannelsLast,
-            (&[_, h, w], Order::Unknown) if is_scaled((h, w), input) => Layout::ChannelsFirst,
-            (&[h, w, _], Order::Unknown) if is_scaled((h, w), input) => Layout::ChannelsLast,
+            ([_, _, _], ChannelAxis::First) => Layout::ChannelsFirst,
+            (&[h, w, _], ChannelAxis::Last) if is_scaled((h, w), input) => Layout::ChannelsLast,
+            (&[_, h, w], ChannelAxis::Unknown) if is_scaled((h, w), input) => Layout::ChannelsFirst,
+            (&[h, w, _], ChannelAxis::Unknown) if is_scaled((h, w), input) => Layout::ChannelsLast,
             // Only a linear layer or the like tells tokens from (N, C, L) and (N, H, W), and
             // of the last it may have been one along W.
-            (&[tokens, channels], Order::Last) if !is_scaled((tokens, channels), input) => {
+            (&[tokens, channels], ChannelAxis::Last) if !is_scaled((tokens, channels), input) => {
                 token_grid(tokens, input)
             }
             _ => Layout::Flat,
@@ -97,64 +97,70 @@ mod tests {
 
     #[test]
     fn what_a_convolution_gives_is_a_picture_of_any_size() {
-        assert_eq!(Layout::of(&[64, 112, 112], Order::First, INPUT), Layout::ChannelsFirst);
-        assert_eq!(Layout::of(&[512, 3, 9], Order::First, INPUT), Layout::ChannelsFirst);
-        assert_eq!(Layout::of(&[32, 1, 2], Order::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[64, 112, 112], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[512, 3, 9], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(Layout::of(&[32, 1, 2], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
     }
 
     #[test]
     fn one_position_is_no_picture_and_none_is_not_either() {
-        for order in [Order::First, Order::Last, Order::Unknown] {
+        for order in [ChannelAxis::First, ChannelAxis::Last, ChannelAxis::Unknown] {
             assert_eq!(Layout::of(&[32, 1, 1], order, INPUT), Layout::Flat);
             assert_eq!(Layout::of(&[32, 0, 4], order, INPUT), Layout::Flat);
         }
-        assert_eq!(Layout::of(&[1, 1, 32], Order::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[1, 1, 32], ChannelAxis::Last, INPUT), Layout::Flat);
     }
 
     #[test]
     fn a_linear_layer_on_pictures_has_the_channels_last() {
-        let layout = Layout::of(&[56, 56, 384], Order::Last, INPUT);
+        let layout = Layout::of(&[56, 56, 384], ChannelAxis::Last, INPUT);
         assert_eq!(layout, Layout::ChannelsLast);
         assert_eq!(layout.picture_shape(&[56, 56, 384]), [384, 56, 56]);
-        let wide = Layout::of(&[7, 10, 3072], Order::Last, (224, 320));
+        let wide = Layout::of(&[7, 10, 3072], ChannelAxis::Last, (224, 320));
         assert_eq!(wide, Layout::ChannelsLast);
     }
 
     #[test]
     fn windows_of_attention_are_no_picture() {
-        assert_eq!(Layout::of(&[64, 49, 256], Order::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[1, 49, 2048], Order::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[64, 49, 256], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[1, 49, 2048], ChannelAxis::Last, INPUT), Layout::Flat);
     }
 
     #[test]
     fn without_a_hint_the_aspect_ratio_decides() {
-        assert_eq!(Layout::of(&[64, 28, 40], Order::Unknown, (224, 320)), Layout::ChannelsFirst);
-        assert_eq!(Layout::of(&[28, 40, 64], Order::Unknown, (224, 320)), Layout::ChannelsLast);
-        assert_eq!(Layout::of(&[9, 2, 100], Order::Unknown, INPUT), Layout::Flat);
+        assert_eq!(
+            Layout::of(&[64, 28, 40], ChannelAxis::Unknown, (224, 320)),
+            Layout::ChannelsFirst
+        );
+        assert_eq!(
+            Layout::of(&[28, 40, 64], ChannelAxis::Unknown, (224, 320)),
+            Layout::ChannelsLast
+        );
+        assert_eq!(Layout::of(&[9, 2, 100], ChannelAxis::Unknown, INPUT), Layout::Flat);
     }
 
     #[test]
     fn square_numbers_of_tokens_are_pictures_with_or_without_a_class_token() {
         let tokens = |side, skip| Layout::Tokens { side, skip };
-        assert_eq!(Layout::of(&[196, 3072], Order::Last, INPUT), tokens(14, 0));
-        assert_eq!(Layout::of(&[197, 3072], Order::Last, INPUT), tokens(14, 1));
+        assert_eq!(Layout::of(&[196, 3072], ChannelAxis::Last, INPUT), tokens(14, 0));
+        assert_eq!(Layout::of(&[197, 3072], ChannelAxis::Last, INPUT), tokens(14, 1));
         assert_eq!(tokens(14, 1).picture_shape(&[197, 3072]), [3072, 14, 14]);
-        assert_eq!(Layout::of(&[195, 3072], Order::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[2, 64], Order::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[16, 64], Order::First, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[195, 3072], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[2, 64], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[16, 64], ChannelAxis::First, INPUT), Layout::Flat);
     }
 
     #[test]
     fn what_may_be_a_sequence_or_a_map_is_not_taken_for_tokens() {
         let no_picture = [
             // relu(x.sum(1)), and the same after a linear layer along the width.
-            ([64, 64], Order::Unknown, (64, 64)),
-            ([64, 64], Order::Last, (64, 64)),
+            ([64, 64], ChannelAxis::Unknown, (64, 64)),
+            ([64, 64], ChannelAxis::Last, (64, 64)),
             // relu(conv(x).flatten(2))
-            ([16, 64], Order::Unknown, (64, 64)),
-            ([16, 64], Order::Unknown, (16, 16)),
+            ([16, 64], ChannelAxis::Unknown, (64, 64)),
+            ([16, 64], ChannelAxis::Unknown, (16, 16)),
             // 14 x 20 patches are no square; a square number of something else is none.
-            ([256, 192], Order::Last, (224, 320)),
+            ([256, 192], ChannelAxis::Last, (224, 320)),
         ];
         for (shape, order, input) in no_picture {
             assert_eq!(Layout::of(&shape, order, input), Layout::Flat, "{shape:?} {order:?}");
@@ -163,9 +169,9 @@ mod tests {
 
     #[test]
     fn vectors_and_deeper_tensors_are_flat() {
-        assert_eq!(Layout::of(&[1000], Order::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[8, 4, 16, 16], Order::First, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[], Order::Unknown, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[1000], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[8, 4, 16, 16], ChannelAxis::First, INPUT), Layout::Flat);
+        assert_eq!(Layout::of(&[], ChannelAxis::Unknown, INPUT), Layout::Flat);
     }
 
     #[test]

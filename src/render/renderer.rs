@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use ndarray::{Array2, Array3};
 
+use super::capture::{LayerCapture, ReducedMap};
 use super::images::Images;
-use super::look::{Look, Seen};
 use super::ranges::{Kind, Ranges};
 use crate::about::About;
 use crate::bundle::Input;
@@ -17,7 +17,7 @@ use crate::input;
 use crate::manifest::{Fold, Image, Manifest, Picture};
 use crate::maps::{self, Flag};
 use crate::output::Folder;
-use crate::picture::grid::{self, Order};
+use crate::picture::grid::{self, TileOrder};
 use crate::picture::legend::Caption;
 use crate::picture::sheet::Cell;
 use crate::picture::{Rgb, View, heat, legend, overlay, png};
@@ -27,7 +27,7 @@ use crate::scale::{Range, Scale};
 use crate::spool::Spool;
 
 /// All that drawing needs to know of a run.
-pub(super) struct Draw<'a> {
+pub(super) struct PictureRenderer<'a> {
     pub plan: &'a Plan,
     pub run: &'a Manifest,
     pub input: &'a Input,
@@ -46,35 +46,35 @@ pub(super) struct Coloured {
     pub flags: Vec<Flag>,
 }
 
-impl Draw<'_> {
-    /// Draws and writes every view of a look.
-    pub fn look(&self, look: &Look) -> Result<Vec<Picture>, Error> {
+impl PictureRenderer<'_> {
+    /// Draws and writes every view of a captured layer.
+    pub fn capture(&self, capture: &LayerCapture) -> Result<Vec<Picture>, Error> {
         let mut pictures = Vec::new();
-        for part in &look.parts {
+        for part in &capture.parts {
             let map = part.map(self.spool)?;
-            let raw = self.raw(self.file(look, part.rank, "", "npy"), &map)?;
+            let raw = self.raw(self.file(capture, part.rank, "", "npy"), &map)?;
             for view in &self.plan.views {
                 let (suffix, drawn) = match view {
-                    View::Heat => ("", self.coloured(look, &map, self.size(&map))),
-                    View::Overlay => (".overlay", self.overlaid(look, &map)?),
+                    View::Heat => ("", self.coloured(capture, &map, self.size(&map))),
+                    View::Overlay => (".overlay", self.overlaid(capture, &map)?),
                     View::Grid | View::Sheet => continue,
                 };
-                let mut entry = self.entry(look, part, &map, &drawn);
-                entry.file = self.file(look, part.rank, suffix, "png");
+                let mut entry = self.entry(capture, part, &map, &drawn);
+                entry.file = self.file(capture, part.rank, suffix, "png");
                 entry.view = *view;
                 (entry.raw, entry.raw_sha256) = raw.clone().unzip();
                 let how = self.plan.reduce.in_words(entry.channels, part.channel);
                 pictures.push(self.write(
-                    look,
+                    capture,
                     entry,
                     &drawn,
-                    &format!("fold {}: {how}", look.fold),
+                    &format!("fold {}: {how}", capture.fold),
                 )?);
             }
         }
-        if let (Some(channels), true) = (&look.channels, self.plan.views.contains(&View::Grid)) {
+        if let (Some(channels), true) = (&capture.channels, self.plan.views.contains(&View::Grid)) {
             let channels = channels.get(self.spool)?;
-            pictures.push(self.grid(look, &channels)?);
+            pictures.push(self.grid(capture, &channels)?);
         }
         Ok(pictures)
     }
@@ -90,17 +90,22 @@ impl Draw<'_> {
     }
 
     /// The heatmap of a map and its colours.
-    pub fn coloured(&self, look: &Look, map: &Array2<f32>, size: (usize, usize)) -> Coloured {
+    pub fn coloured(
+        &self,
+        capture: &LayerCapture,
+        map: &Array2<f32>,
+        size: (usize, usize),
+    ) -> Coloured {
         let own = map.iter().copied();
-        let range = self.ranges.of((look.fold, look.b), Kind::Map, own);
-        let colours = self.colours(range, self.plan.reduce.is_signed(&look.layer));
-        self.in_colours(map, colours, self.flags(look, map), size)
+        let range = self.ranges.of((capture.fold, capture.b), Kind::Map, own);
+        let colours = self.colours(range, self.plan.reduce.is_signed(&capture.layer));
+        self.in_colours(map, colours, self.flags(capture, map), size)
     }
 
     /// What is to be said of a layer's map, or of the folds' mean of it.
-    pub fn flags(&self, look: &Look, map: &Array2<f32>) -> Vec<Flag> {
+    pub fn flags(&self, capture: &LayerCapture, map: &Array2<f32>) -> Vec<Flag> {
         match self.plan.reduce {
-            Reduction::Whole(Reduce::Std) | Reduction::Pca if look.layer.is_spatial() => {
+            Reduction::Whole(Reduce::Std) | Reduction::Pca if capture.layer.is_spatial() => {
                 maps::flags_of_differences(map.view())
             }
             _ => maps::flags(map.view()),
@@ -134,21 +139,22 @@ impl Draw<'_> {
         self.plan.size.of((map.ncols(), map.nrows()), (self.input.width, self.input.height))
     }
 
-    fn overlaid(&self, look: &Look, map: &Array2<f32>) -> Result<Coloured, Error> {
+    fn overlaid(&self, capture: &LayerCapture, map: &Array2<f32>) -> Result<Coloured, Error> {
         let size = self.size(map);
-        let coloured = self.coloured(look, map, size);
-        let image = &self.plan.images[look.image];
-        let under = input::shown(&image.path, image.frame, self.input, size, &self.plan.reading)?;
+        let coloured = self.coloured(capture, map, size);
+        let image = &self.plan.images[capture.image];
+        let under =
+            input::preview_rgb(&image.path, image.frame, self.input, size, &self.plan.reading)?;
         let heat = overlay::overlay(&coloured.heat, &under, self.plan.alpha);
         Ok(Coloured { heat, ..coloured })
     }
 
-    fn grid(&self, look: &Look, channels: &Array3<f32>) -> Result<Picture, Error> {
+    fn grid(&self, capture: &LayerCapture, channels: &Array3<f32>) -> Result<Picture, Error> {
         let all = channels.iter().copied();
-        let range = self.ranges.of((look.fold, look.b), Kind::Grid, all);
-        let colours = self.colours(range, look.layer.is_signed());
-        let by_activity = self.plan.grid_order == Order::Activity;
-        let aligned = self.orders.get(&(look.fold, look.b)).cloned();
+        let range = self.ranges.of((capture.fold, capture.b), Kind::Grid, all);
+        let colours = self.colours(range, capture.layer.is_signed());
+        let by_activity = self.plan.grid_order == TileOrder::Activity;
+        let aligned = self.orders.get(&(capture.fold, capture.b)).cloned();
         let order =
             aligned.or_else(|| by_activity.then(|| reduction::most_active(channels.view())));
         let own: Vec<usize> = (1..=channels.dim().0).collect();
@@ -157,8 +163,8 @@ impl Draw<'_> {
         let flat = flat.map(|flat| flat.to_owned()).unwrap_or_default();
         let flags = maps::flags_of_channels(channels.view());
         let drawn = Coloured { colours, heat, flags };
-        let mut entry = self.entry(look, &look.parts[0], &flat, &drawn);
-        entry.file = self.file(look, 0, ".grid", "png");
+        let mut entry = self.entry(capture, &capture.parts[0], &flat, &drawn);
+        entry.file = self.file(capture, 0, ".grid", "png");
         entry.view = View::Grid;
         entry.reduce = "none".to_owned();
         (entry.height, entry.width) = (channels.dim().1, channels.dim().2);
@@ -168,18 +174,24 @@ impl Draw<'_> {
             (false, true) => "most active first",
             (false, false) => "in their own order",
         };
-        let note = format!("fold {}: {} channels, {in_order}", look.fold, own.len());
-        self.write(look, entry, &drawn, &note)
+        let note = format!("fold {}: {} channels, {in_order}", capture.fold, own.len());
+        self.write(capture, entry, &drawn, &note)
     }
 
     /// `NAME/a_b.SUFFIX.png`
-    fn file(&self, look: &Look, rank: usize, suffix: &str, ending: &str) -> String {
-        let prefix = &self.plan.images[look.image].prefix;
+    fn file(&self, capture: &LayerCapture, rank: usize, suffix: &str, ending: &str) -> String {
+        let prefix = &self.plan.images[capture.image].prefix;
         let rank = if rank > 0 { format!(".top{rank}") } else { String::new() };
-        format!("{prefix}{}_{}{rank}{suffix}.{ending}", look.fold, look.b)
+        format!("{prefix}{}_{}{rank}{suffix}.{ending}", capture.fold, capture.b)
     }
 
-    fn entry(&self, look: &Look, part: &Seen, map: &Array2<f32>, drawn: &Coloured) -> Picture {
+    fn entry(
+        &self,
+        capture: &LayerCapture,
+        part: &ReducedMap,
+        map: &Array2<f32>,
+        drawn: &Coloured,
+    ) -> Picture {
         let found = maps::statistics(map.view());
         Picture {
             channel: part.channel,
@@ -193,21 +205,21 @@ impl Draw<'_> {
             zeros: found.zeros,
             non_finite: found.non_finite,
             flags: drawn.flags.clone(),
-            ..blank(self.plan, look)
+            ..blank(self.plan, capture)
         }
     }
 
     fn write(
         &self,
-        look: &Look,
+        capture: &LayerCapture,
         mut entry: Picture,
         drawn: &Coloured,
         note: &str,
     ) -> Result<Picture, Error> {
-        let fold = self.run.folds.iter().find(|fold| fold.fold == look.fold);
+        let fold = self.run.folds.iter().find(|fold| fold.fold == capture.fold);
         let folds: Vec<Fold> = fold.cloned().into_iter().collect();
-        let about = About::new(self.run, &folds, self.image(look.image)).with_picture(&entry);
-        entry.sha256 = self.save(&entry.file, &about, drawn, (&look.layer.name, note))?;
+        let about = About::new(self.run, &folds, self.image(capture.image)).with_picture(&entry);
+        entry.sha256 = self.save(&entry.file, &about, drawn, (&capture.layer.name, note))?;
         Ok(entry)
     }
 
@@ -242,9 +254,14 @@ impl Draw<'_> {
     }
 
     /// The cell of a sheet.
-    pub fn cell(&self, look: &Look, size: (usize, usize)) -> Result<Option<Cell>, Error> {
-        let Some(part) = look.parts.first() else { return Ok(None) };
-        let Coloured { colours, heat, flags } = self.coloured(look, &part.map(self.spool)?, size);
+    pub fn cell(
+        &self,
+        capture: &LayerCapture,
+        size: (usize, usize),
+    ) -> Result<Option<Cell>, Error> {
+        let Some(part) = capture.parts.first() else { return Ok(None) };
+        let Coloured { colours, heat, flags } =
+            self.coloured(capture, &part.map(self.spool)?, size);
         Ok(Some(Cell { heat, colours, flags }))
     }
 
@@ -255,22 +272,22 @@ impl Draw<'_> {
 }
 
 /// The manifest's entry, as far as it is known before the network runs.
-pub(super) fn blank(plan: &Plan, look: &Look) -> Picture {
-    let (channels, height, width) = match look.layer.shape[..] {
-        [channels, height, width] if look.layer.is_spatial() => (channels, height, width),
+pub(super) fn blank(plan: &Plan, capture: &LayerCapture) -> Picture {
+    let (channels, height, width) = match capture.layer.shape[..] {
+        [channels, height, width] if capture.layer.is_spatial() => (channels, height, width),
         _ => (1, 0, 0),
     };
     Picture {
-        file: format!("{}{}_{}.png", plan.images[look.image].prefix, look.fold, look.b),
+        file: format!("{}{}_{}.png", plan.images[capture.image].prefix, capture.fold, capture.b),
         sha256: String::new(),
         raw: None,
         raw_sha256: None,
         view: View::Heat,
-        image: look.image,
-        fold: look.fold,
-        b: look.b,
-        layer: look.layer.name.clone(),
-        operator: look.layer.operator.clone(),
+        image: capture.image,
+        fold: capture.fold,
+        b: capture.b,
+        layer: capture.layer.name.clone(),
+        operator: capture.layer.operator.clone(),
         channels,
         channel: None,
         order: None,

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ndarray::Array2;
 
-use super::draw::{Coloured, Draw};
-use super::look::Look;
+use super::capture::LayerCapture;
 use super::ranges::{ALL_FOLDS, Kind};
+use super::renderer::{Coloured, PictureRenderer};
 use crate::about::About;
 use crate::agreement::{mean, odd_one_out, spearman};
 use crate::align::Aligner;
@@ -22,12 +22,12 @@ use crate::scale::Range;
 use crate::spool::Spool;
 
 /// The looks at one layer, by image and fold.
-type ByImageAndFold<'a> = BTreeMap<(usize, usize), &'a Look>;
+type ByImageAndFold<'a> = BTreeMap<(usize, usize), &'a LayerCapture>;
 
-fn by_layer(looks: &[Look]) -> BTreeMap<usize, ByImageAndFold<'_>> {
+fn by_layer(captures: &[LayerCapture]) -> BTreeMap<usize, ByImageAndFold<'_>> {
     let mut layers: BTreeMap<usize, ByImageAndFold<'_>> = BTreeMap::new();
-    for look in looks {
-        layers.entry(look.b).or_default().insert((look.image, look.fold), look);
+    for capture in captures {
+        layers.entry(capture.b).or_default().insert((capture.image, capture.fold), capture);
     }
     layers
 }
@@ -35,21 +35,21 @@ fn by_layer(looks: &[Look]) -> BTreeMap<usize, ByImageAndFold<'_>> {
 /// The channels' order in every fold's grid, by (fold, b): that of the first fold, and
 /// in each other fold the channels that match those.
 pub(super) fn orders(
-    looks: &[Look],
+    captures: &[LayerCapture],
     spool: &Spool,
-    first_order: impl Fn(&Look) -> Result<Vec<usize>, Error>,
+    first_order: impl Fn(&LayerCapture) -> Result<Vec<usize>, Error>,
 ) -> Result<HashMap<(usize, usize), Vec<usize>>, Error> {
     let mut orders = HashMap::new();
-    for (b, looks) in by_layer(looks) {
-        let folds: BTreeSet<usize> = looks.keys().map(|(_, fold)| *fold).collect();
-        let images: BTreeSet<usize> = looks.keys().map(|(image, _)| *image).collect();
+    for (b, captures) in by_layer(captures) {
+        let folds: BTreeSet<usize> = captures.keys().map(|(_, fold)| *fold).collect();
+        let images: BTreeSet<usize> = captures.keys().map(|(image, _)| *image).collect();
         let Some(first) = folds.first().copied() else { continue };
-        let Some(leader) = looks.iter().find(|((_, fold), _)| *fold == first) else { continue };
+        let Some(leader) = captures.iter().find(|((_, fold), _)| *fold == first) else { continue };
         let order = first_order(leader.1)?;
         for fold in folds.iter().copied().filter(|fold| *fold != first) {
             let mut aligner = Aligner::new(order.len());
             for image in &images {
-                let pair = looks.get(&(*image, first)).zip(looks.get(&(*image, fold)));
+                let pair = captures.get(&(*image, first)).zip(captures.get(&(*image, fold)));
                 let Some((a, b)) =
                     pair.and_then(|(a, b)| a.channels.as_ref().zip(b.channels.as_ref()))
                 else {
@@ -67,10 +67,13 @@ pub(super) fn orders(
 
 /// Draws the mean and the deviation over the folds, for every image and layer that at
 /// least two folds have.
-pub(super) fn consensus(draw: &Draw<'_>, looks: &[Look]) -> Result<Vec<Consensus>, Error> {
+pub(super) fn consensus(
+    draw: &PictureRenderer<'_>,
+    captures: &[LayerCapture],
+) -> Result<Vec<Consensus>, Error> {
     let mut entries = BTreeMap::new();
-    for (b, looks) in by_layer(looks) {
-        for (image, folds) in images(&looks) {
+    for (b, captures) in by_layer(captures) {
+        for (image, folds) in images(&captures) {
             if folds.len() > 1 {
                 entries.insert((image, b), one_consensus(draw, image, b, &folds)?);
             }
@@ -79,22 +82,24 @@ pub(super) fn consensus(draw: &Draw<'_>, looks: &[Look]) -> Result<Vec<Consensus
     Ok(entries.into_values().collect())
 }
 
-fn images<'a>(looks: &ByImageAndFold<'a>) -> BTreeMap<usize, Vec<&'a Look>> {
-    let mut images: BTreeMap<usize, Vec<&Look>> = BTreeMap::new();
-    for ((image, _), look) in looks {
-        images.entry(*image).or_default().push(look);
+fn images<'a>(captures: &ByImageAndFold<'a>) -> BTreeMap<usize, Vec<&'a LayerCapture>> {
+    let mut images: BTreeMap<usize, Vec<&LayerCapture>> = BTreeMap::new();
+    for ((image, _), capture) in captures {
+        images.entry(*image).or_default().push(capture);
     }
     images
 }
 
 fn one_consensus(
-    draw: &Draw<'_>,
+    draw: &PictureRenderer<'_>,
     image: usize,
     b: usize,
-    looks: &[&Look],
+    captures: &[&LayerCapture],
 ) -> Result<Consensus, Error> {
-    let maps =
-        looks.iter().map(|look| look.parts[0].map(draw.spool)).collect::<Result<Vec<_>, _>>()?;
+    let maps = captures
+        .iter()
+        .map(|capture| capture.parts[0].map(draw.spool))
+        .collect::<Result<Vec<_>, _>>()?;
     let (mean, std) = mean_and_deviation(&maps);
     let prefix = &draw.plan.images[image].prefix;
     let drawn = |what: &str, map: &Array2<f32>, coloured: &Coloured| -> Result<Drawn, Error> {
@@ -110,16 +115,16 @@ fn one_consensus(
             flags: coloured.flags.clone(),
         })
     };
-    let pictures = (averaged(draw, looks[0], &mean), deviation(draw, &std));
+    let pictures = (averaged(draw, captures[0], &mean), deviation(draw, &std));
     let mean = drawn("mean", &mean, &pictures.0)?;
     let std = drawn("std", &std, &pictures.1)?;
-    let layer = looks[0].layer.name.clone();
+    let layer = captures[0].layer.name.clone();
     let mut entry = Consensus { image, b, layer: layer.clone(), mean, std };
     let folds: Vec<_> = draw
         .run
         .folds
         .iter()
-        .filter(|fold| looks.iter().any(|look| look.fold == fold.fold))
+        .filter(|fold| captures.iter().any(|capture| capture.fold == fold.fold))
         .cloned()
         .collect();
     let about = About::new(draw.run, &folds, draw.image(image)).with_consensus(&entry);
@@ -132,13 +137,13 @@ fn one_consensus(
 }
 
 /// Where the folds share a scale, their mean is on it, too.
-fn averaged(draw: &Draw<'_>, look: &Look, map: &Array2<f32>) -> Coloured {
-    let range = draw.ranges.of((ALL_FOLDS, look.b), Kind::Map, map.iter().copied());
-    let colours = draw.colours(range, draw.plan.reduce.is_signed(&look.layer));
-    draw.in_colours(map, colours, draw.flags(look, map), draw.size(map))
+fn averaged(draw: &PictureRenderer<'_>, capture: &LayerCapture, map: &Array2<f32>) -> Coloured {
+    let range = draw.ranges.of((ALL_FOLDS, capture.b), Kind::Map, map.iter().copied());
+    let colours = draw.colours(range, draw.plan.reduce.is_signed(&capture.layer));
+    draw.in_colours(map, colours, draw.flags(capture, map), draw.size(map))
 }
 
-fn deviation(draw: &Draw<'_>, map: &Array2<f32>) -> Coloured {
+fn deviation(draw: &PictureRenderer<'_>, map: &Array2<f32>) -> Coloured {
     // The deviation is never negative, so a diverging map would waste half of itself.
     let colormap = match draw.plan.colormap {
         Colormap::BlueRed => Colormap::Auto,
@@ -165,19 +170,19 @@ fn mean_and_deviation(maps: &[Array2<f32>]) -> (Array2<f32>, Array2<f32>) {
 /// The rank correlations of the folds' maps, layer by layer. Two folds that are one network
 /// (`are_one`) have none: it would be perfect, and say nothing.
 pub(super) fn agreement(
-    looks: &[Look],
+    captures: &[LayerCapture],
     spool: &Spool,
     are_one: impl Fn(usize, usize) -> bool,
 ) -> Result<Vec<Agreement>, Error> {
     let mut entries = Vec::new();
-    for (b, looks) in by_layer(looks) {
+    for (b, captures) in by_layer(captures) {
         let folds: Vec<usize> =
-            looks.keys().map(|(_, fold)| *fold).collect::<BTreeSet<_>>().into_iter().collect();
+            captures.keys().map(|(_, fold)| *fold).collect::<BTreeSet<_>>().into_iter().collect();
         let mut found = vec![vec![Vec::new(); folds.len()]; folds.len()];
-        for looks in images(&looks).into_values() {
-            let maps = looks
+        for captures in images(&captures).into_values() {
+            let maps = captures
                 .iter()
-                .map(|look| Ok((look.fold, look.parts[0].map(spool)?)))
+                .map(|capture| Ok((capture.fold, capture.parts[0].map(spool)?)))
                 .collect::<Result<Vec<_>, Error>>()?;
             for (fold_a, a) in &maps {
                 for (fold_b, b) in maps.iter().filter(|(fold_b, _)| !are_one(*fold_a, *fold_b)) {
@@ -191,7 +196,8 @@ pub(super) fn agreement(
         let mean_row = |row: Vec<Vec<f64>>| row.into_iter().map(|v| mean(v.into_iter())).collect();
         let spearman: Vec<Vec<Option<f64>>> = found.into_iter().map(mean_row).collect();
         let odd = odd_one_out(&spearman).map(|place| folds[place]);
-        let layer = looks.values().next().map(|look| look.layer.name.clone()).unwrap_or_default();
+        let layer =
+            captures.values().next().map(|capture| capture.layer.name.clone()).unwrap_or_default();
         entries.push(Agreement { b, layer, folds, spearman, odd_one_out: odd });
     }
     Ok(entries)
@@ -206,13 +212,13 @@ const INPUT: usize = 96;
 
 /// A page with all layers x folds for every image; `show` gets each one, too.
 pub(super) fn sheets(
-    draw: &Draw<'_>,
-    looks: &[Look],
+    draw: &PictureRenderer<'_>,
+    captures: &[LayerCapture],
     write: bool,
     mut show: impl FnMut(&Rgb),
 ) -> Result<Vec<Sheet>, Error> {
-    let layers = by_layer(looks);
-    let seen: BTreeSet<usize> = looks.iter().map(|look| look.image).collect();
+    let layers = by_layer(captures);
+    let seen: BTreeSet<usize> = captures.iter().map(|capture| capture.image).collect();
     let mut entries = Vec::new();
     for image in seen {
         let (page, flagged) = one_sheet(draw, image, &layers)?;
@@ -228,7 +234,7 @@ pub(super) fn sheets(
 }
 
 fn one_sheet(
-    draw: &Draw<'_>,
+    draw: &PictureRenderer<'_>,
     image: usize,
     layers: &BTreeMap<usize, ByImageAndFold<'_>>,
 ) -> Result<(Rgb, Vec<Flagged>), Error> {
@@ -237,27 +243,28 @@ fn one_sheet(
     let size = Size::Longer(if many { CELLS.1 } else { CELLS.0 }).of((0, 0), proportions);
     let planned = &draw.plan.images[image];
     let small = Size::Longer(INPUT).of((0, 0), proportions);
-    let input = input::shown(&planned.path, planned.frame, draw.input, small, &draw.plan.reading)?;
+    let input =
+        input::preview_rgb(&planned.path, planned.frame, draw.input, small, &draw.plan.reading)?;
     let folds: Vec<String> =
         draw.run.folds.iter().map(|fold| format!("fold {}", fold.fold)).collect();
     let mut labels = Vec::new();
     let mut cells = Vec::new();
     let mut flagged = Vec::new();
-    for looks in layers.values() {
-        let Some(any) = looks.values().next() else { continue };
+    for captures in layers.values() {
+        let Some(any) = captures.values().next() else { continue };
         let shape: Vec<String> = any.layer.shape.iter().map(usize::to_string).collect();
         labels.push((any.layer.name.clone(), shape.join(" × ")));
-        let row = draw.run.folds.iter().map(|fold| match looks.get(&(image, fold.fold)) {
-            Some(look) => draw.cell(look, size),
+        let row = draw.run.folds.iter().map(|fold| match captures.get(&(image, fold.fold)) {
+            Some(capture) => draw.cell(capture, size),
             None => Ok(None),
         });
         cells.push(row.collect::<Result<Vec<_>, _>>()?);
         let cells = cells.last().into_iter().flatten();
-        for (look, cell) in draw.run.folds.iter().zip(cells).filter_map(|(fold, cell)| {
-            looks.get(&(image, fold.fold)).zip(cell.as_ref().filter(|c| !c.flags.is_empty()))
+        for (capture, cell) in draw.run.folds.iter().zip(cells).filter_map(|(fold, cell)| {
+            captures.get(&(image, fold.fold)).zip(cell.as_ref().filter(|c| !c.flags.is_empty()))
         }) {
-            let (layer, flags) = (look.layer.name.clone(), cell.flags.clone());
-            flagged.push(Flagged { fold: look.fold, b: look.b, layer, flags });
+            let (layer, flags) = (capture.layer.name.clone(), cell.flags.clone());
+            flagged.push(Flagged { fold: capture.fold, b: capture.b, layer, flags });
         }
     }
     let scale = draw.plan.scale;

@@ -128,7 +128,7 @@ pub fn count(number: usize, what: &str) -> String {
 }
 
 /// Says what a run has to say, at its verbosity.
-pub struct Talk {
+pub struct Reporter {
     verbosity: Verbosity,
     bar: ProgressBar,
     /// Where there is no terminal.
@@ -156,10 +156,10 @@ impl Lines {
     }
 }
 
-impl Talk {
+impl Reporter {
     /// Without a progress bar.
-    pub fn new(verbosity: Verbosity) -> Talk {
-        Talk { verbosity, bar: ProgressBar::hidden(), lines: Mutex::new(None) }
+    pub fn new(verbosity: Verbosity) -> Reporter {
+        Reporter { verbosity, bar: ProgressBar::hidden(), lines: Mutex::new(None) }
     }
 
     /// Whether nothing but errors is to be said.

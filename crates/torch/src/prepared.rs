@@ -12,7 +12,7 @@ use actviz_core::archive::Program;
 use actviz_core::engine::{Device, InputShape, Taps};
 use actviz_core::error::Error;
 use actviz_core::graph::Graph;
-use actviz_core::layers::{Layer, Order};
+use actviz_core::layers::{ChannelAxis, Layer};
 
 /// One activation call in the network's code. In a loop it may run several times, in
 /// a branch not at all.
@@ -23,7 +23,7 @@ pub struct Node {
     /// The activation function, e.g. `relu`.
     pub operator: String,
     /// Where the channels stand.
-    pub order: Order,
+    pub order: ChannelAxis,
     /// Whether its values depend on the input; weights may have activations too.
     pub depends_on_input: bool,
     /// Elements of all weights that its values depend on. Batch norm that was folded
@@ -34,7 +34,7 @@ pub struct Node {
 
 /// What the files of one program have in common, with the weights of one of them.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct PreparedNetwork {
     pub program: Program,
     pub taps: Taps,
     pub handle: Handle,
@@ -71,12 +71,12 @@ pub(super) enum Memory {
     AsSavedForGood,
 }
 
-impl Loaded {
+impl PreparedNetwork {
     pub fn new(
         handle: Handle,
         origin: &Origin,
         (program, taps): (Program, Taps),
-    ) -> Result<Loaded, Error> {
+    ) -> Result<PreparedNetwork, Error> {
         let nodes: Vec<Node> = handle.sites().into_iter().map(Node::from).collect();
         if nodes.is_empty() {
             return Err(Error::NoActivations { file: origin.file.clone() });
@@ -88,14 +88,23 @@ impl Loaded {
             Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
         };
         let graph = handle.structure().parse().ok().filter(|_| taps == Taps::Operators);
-        Ok(Loaded { program, taps, handle, nodes, graph, batching, memory, layers: Vec::new() })
+        Ok(PreparedNetwork {
+            program,
+            taps,
+            handle,
+            nodes,
+            graph,
+            batching,
+            memory,
+            layers: Vec::new(),
+        })
     }
 
     /// The same program with the weights in `records`.
-    pub fn refilled(self, records: &Records, origin: &Origin) -> Result<Loaded, Error> {
+    pub fn refilled(self, records: &Records, origin: &Origin) -> Result<PreparedNetwork, Error> {
         let handle = audit::unpacking(records, |unpack| self.handle.refill(unpack))?;
         let handle = handle.map_err(|detail| origin.load_error(detail))?;
-        Ok(Loaded { handle, ..self })
+        Ok(PreparedNetwork { handle, ..self })
     }
 }
 
@@ -110,9 +119,9 @@ impl From<ffi::RawSite> for Node {
             name,
             operator: site.operator,
             order: match site.order {
-                1 => Order::First,
-                2 => Order::Last,
-                _ => Order::Unknown,
+                1 => ChannelAxis::First,
+                2 => ChannelAxis::Last,
+                _ => ChannelAxis::Unknown,
             },
             depends_on_input: site.depends_on_input,
             parameters: site.parameters,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::context::{Note, note};
 use crate::manifest::{Consensus, Image, Manifest, Picture, Sheet};
-use crate::talk;
+use crate::terminal;
 
 /// What a picture is: of one map, of all folds, or a sheet.
 const KIND: &str = "kind";
@@ -178,7 +178,7 @@ fn note_of(what: &What, group: &Group) -> Note {
             };
             let text = format!(
                 "layer {b} was {was}, is {is}{folds}: {}, the first is {first}",
-                talk::count(*count, "picture")
+                terminal::count(*count, "picture")
             );
             note("layers", text, true)
         }
@@ -196,7 +196,7 @@ fn note_of(what: &What, group: &Group) -> Note {
 }
 
 /// Files that one manifest describes more than once: which entry is true is not known.
-pub(super) fn told_twice(name: &str, manifest: &Manifest) -> Option<Note> {
+pub(super) fn duplicate_entries(name: &str, manifest: &Manifest) -> Option<Note> {
     let mut seen = HashSet::new();
     let twice: Vec<&str> =
         Entry::all(manifest).map(|(file, _)| file).filter(|file| !seen.insert(*file)).collect();

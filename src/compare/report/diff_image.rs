@@ -7,7 +7,7 @@ use image::{ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba};
 use rayon::prelude::*;
 
 use crate::compare::side::is_picture;
-use crate::compare::{Compared, Report};
+use crate::compare::{PictureComparison, Report};
 use crate::digest;
 use crate::error::Error;
 use crate::output;
@@ -26,7 +26,7 @@ const GAP: u32 = 8;
 
 /// The pictures of a failed pair that can be read.
 #[derive(Debug, Default)]
-pub struct Triple {
+pub struct DiffImage {
     /// From GOLDEN.
     pub expected: Option<RgbImage>,
     /// From NEW.
@@ -35,9 +35,9 @@ pub struct Triple {
     pub difference: Option<RgbImage>,
 }
 
-impl Triple {
+impl DiffImage {
     /// Reads both sides of a picture and draws their difference.
-    pub fn read(golden: &Path, new: &Path) -> Triple {
+    pub fn read(golden: &Path, new: &Path) -> DiffImage {
         let read = |path: &Path| own::decode_within(&own::read(path).ok()?, MOST_PIXELS).ok();
         let (expected, actual) = (read(golden), read(new));
         let difference = match (&expected, &actual) {
@@ -50,7 +50,7 @@ impl Triple {
         };
         let [expected, actual] =
             [expected, actual].map(|picture| picture.map(|picture| picture.to_rgb8()));
-        Triple { expected, actual, difference }
+        DiffImage { expected, actual, difference }
     }
 
     /// All three side by side, each always in its own place: chequers where there is none.
@@ -138,11 +138,11 @@ pub fn write_all(report: &Report, folder: &Path) -> Result<usize, Error> {
 /// A failed picture's name, and its file's bytes; none if neither side can be shown.
 fn side_by_side<'a>(
     report: &Report,
-    picture: &'a Compared,
+    picture: &'a PictureComparison,
     folder: &Path,
 ) -> Result<Option<(&'a str, Vec<u8>)>, Error> {
     let (golden, new) = report.paths(picture);
-    let triple = Triple::read(&golden, &new);
+    let triple = DiffImage::read(&golden, &new);
     if triple.expected.is_none() && triple.actual.is_none() {
         return Ok(None);
     }

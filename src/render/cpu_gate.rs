@@ -9,11 +9,11 @@ use crate::engine::Device;
 /// Both use all cores. At the same time they are slower by a tenth: the threads that share an
 /// operator wait for the last of them, which waits for a core that draws. A network on
 /// another device does not care.
-pub(super) struct Turns(Option<Mutex<()>>);
+pub(super) struct CpuGate(Option<Mutex<()>>);
 
-impl Turns {
-    pub fn on(device: Device) -> Turns {
-        Turns((device == Device::Cpu).then(Mutex::default))
+impl CpuGate {
+    pub fn on(device: Device) -> CpuGate {
+        CpuGate((device == Device::Cpu).then(Mutex::default))
     }
 
     /// Waits for a turn, which ends when the value is dropped.

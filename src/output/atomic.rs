@@ -27,7 +27,7 @@ pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(fail)?;
-    let mut file = unfinished(parent, UNFINISHED).map_err(fail)?;
+    let mut file = temp_file(parent, UNFINISHED).map_err(fail)?;
     // Who cleans up leaves it alone. Where nothing can be locked, it is not cleaned up.
     let _ = file.as_file().try_lock();
     file.as_file_mut().write_all(bytes).map_err(fail)?;
@@ -155,7 +155,7 @@ pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// A file that no one sees under its final name, readable to whom the umask allows.
-pub(crate) fn unfinished(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+pub(crate) fn temp_file(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix);
     #[cfg(unix)]

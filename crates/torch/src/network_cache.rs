@@ -7,55 +7,55 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::loaded::Loaded;
+use super::prepared::PreparedNetwork;
 use actviz_core::archive::Program;
 use actviz_core::engine::Taps;
 
 /// A place for one network that nobody runs now, shared by all networks of an engine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spare(Arc<Mutex<Option<Loaded>>>);
+pub(super) struct NetworkCache(Arc<Mutex<Option<PreparedNetwork>>>);
 
-impl Spare {
+impl NetworkCache {
     /// Takes the network that is kept, if it is of this program. Another one's memory is free
     /// then, before the next is loaded.
-    pub fn take(&self, program: &Program, taps: Taps) -> Option<Loaded> {
+    pub fn take(&self, program: &Program, taps: Taps) -> Option<PreparedNetwork> {
         self.kept().take().filter(|loaded| loaded.program == *program && loaded.taps == taps)
     }
 
     /// Gives a network away until it is dropped.
-    pub fn lend(&self, loaded: Loaded) -> Lent {
-        Lent { loaded: Some(loaded), home: self.clone() }
+    pub fn lend(&self, loaded: PreparedNetwork) -> CachedNetwork {
+        CachedNetwork { loaded: Some(loaded), home: self.clone() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Loaded>> {
+    fn kept(&self) -> MutexGuard<'_, Option<PreparedNetwork>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A network that is kept when it is dropped, if other weights can be filled in.
-pub(super) struct Lent {
+pub(super) struct CachedNetwork {
     /// There until it is dropped.
-    loaded: Option<Loaded>,
-    home: Spare,
+    loaded: Option<PreparedNetwork>,
+    home: NetworkCache,
 }
 
 const THERE: &str = "only the end takes it away";
 
-impl Deref for Lent {
-    type Target = Loaded;
+impl Deref for CachedNetwork {
+    type Target = PreparedNetwork;
 
-    fn deref(&self) -> &Loaded {
+    fn deref(&self) -> &PreparedNetwork {
         self.loaded.as_ref().expect(THERE)
     }
 }
 
-impl DerefMut for Lent {
-    fn deref_mut(&mut self) -> &mut Loaded {
+impl DerefMut for CachedNetwork {
+    fn deref_mut(&mut self) -> &mut PreparedNetwork {
         self.loaded.as_mut().expect(THERE)
     }
 }
 
-impl Drop for Lent {
+impl Drop for CachedNetwork {
     fn drop(&mut self) {
         let loaded = self.loaded.take().filter(|loaded| loaded.handle.is_refillable());
         if let Some(loaded) = loaded {
@@ -91,7 +91,7 @@ mod tests {
     /// outside, by tests/folds.rs).
     fn is_kept(engine: &TorchEngine, file: &str) -> bool {
         drop(load(engine, file));
-        engine.spare.kept().is_some()
+        engine.cache.kept().is_some()
     }
 
     #[test]
@@ -140,6 +140,6 @@ mod tests {
         let images = Batch::of(ndarray::Array4::zeros((2, 3, 64, 64)));
         network.run(&images, &[(name, Probe::Channels)]).expect("a run");
         drop(network);
-        assert!(engine.spare.kept().is_none());
+        assert!(engine.cache.kept().is_none());
     }
 }

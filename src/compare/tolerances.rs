@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoEnumIterator, VariantNames};
 
-use super::measure::Measured;
+use super::measure::PixelDifference;
 use crate::colormap::Colormap;
-use crate::talk::count;
+use crate::terminal::count;
 
 /// Where limits come from that are not set by themselves.
 #[derive(
@@ -39,7 +39,7 @@ pub enum Profile {
 
 /// Limits; those that are set must all hold. If none is set, nothing may differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
+pub struct Tolerances {
     /// A pixel differs if one of its channels differs by more, 0..255.
     pub max_abs: Option<u8>,
     /// The share of pixels that may differ, 0..1.
@@ -84,16 +84,16 @@ impl Profile {
     ///
     /// A value that crosses from one of the 256 colours to the next moves a pixel by at
     /// most the largest step between neighbours; docs/compare.md says what was measured.
-    pub fn limits(self, colormap: Option<Colormap>) -> Limits {
-        let limits = |share, steps, rtol, atol| Limits {
+    pub fn limits(self, colormap: Option<Colormap>) -> Tolerances {
+        let limits = |share, steps, rtol, atol| Tolerances {
             max_diff_ratio: Some(share),
             hard_max: Some(step_of(colormap, steps)),
             rtol: Some(rtol),
             atol: Some(atol),
-            ..Limits::default()
+            ..Tolerances::default()
         };
         match self {
-            Profile::Exact => Limits::default(),
+            Profile::Exact => Tolerances::default(),
             Profile::CrossCpu => limits(0.01, 1, 1e-4, 1e-5),
             Profile::Gpu => limits(0.1, 2, 1e-3, 1e-4),
         }
@@ -115,10 +115,10 @@ pub(super) fn step(colormap: Colormap, steps: usize) -> u8 {
     (0..table.len() - steps).map(apart).max().unwrap_or(0)
 }
 
-impl Limits {
+impl Tolerances {
     /// These limits, and those of `other` where these are not set.
-    pub fn over(self, other: Limits) -> Limits {
-        Limits {
+    pub fn over(self, other: Tolerances) -> Tolerances {
+        Tolerances {
             max_abs: self.max_abs.or(other.max_abs),
             max_diff_ratio: self.max_diff_ratio.or(other.max_diff_ratio),
             hard_max: self.hard_max.or(other.hard_max),
@@ -131,14 +131,14 @@ impl Limits {
 
     /// A profile's limits for the colour maps of both sides: that with the smaller steps
     /// counts, for nothing else depends on the map.
-    pub fn stricter(self, other: Limits) -> Limits {
-        Limits { hard_max: self.hard_max.min(other.hard_max), ..self }
+    pub fn stricter(self, other: Tolerances) -> Tolerances {
+        Tolerances { hard_max: self.hard_max.min(other.hard_max), ..self }
     }
 
     /// Whether something is said of pixels and nothing of values.
     pub(super) fn is_of_pixels_alone(&self) -> bool {
-        let of_values = Limits { rtol: self.rtol, atol: self.atol, ..Limits::default() };
-        *self != of_values && of_values == Limits::default()
+        let of_values = Tolerances { rtol: self.rtol, atol: self.atol, ..Tolerances::default() };
+        *self != of_values && of_values == Tolerances::default()
     }
 
     /// The share of pixels that may differ, if that is limited.
@@ -151,7 +151,7 @@ impl Limits {
     }
 
     /// The limits that do not hold, in words.
-    pub fn broken_by(&self, found: &Measured) -> Vec<String> {
+    pub fn broken_by(&self, found: &PixelDifference) -> Vec<String> {
         let mut broken = Vec::new();
         if let Some(share) = self.share()
             && found.ratio > share
@@ -207,8 +207,8 @@ mod tests {
     use super::*;
     use crate::compare::measure::Densest;
 
-    fn found() -> Measured {
-        Measured {
+    fn found() -> PixelDifference {
+        PixelDifference {
             largest: 30,
             at: [3, 4],
             rmse: 2.5,
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_may_differ() {
-        assert_eq!(Limits::default().broken_by(&found()).len(), 1);
+        assert_eq!(Tolerances::default().broken_by(&found()).len(), 1);
     }
 
     #[test]
@@ -238,16 +238,16 @@ mod tests {
 
     #[test]
     fn all_limits_that_are_set_must_hold_and_no_others() {
-        let set = |limits: Limits| limits.broken_by(&found()).len();
-        let none = Limits::default();
-        assert_eq!(set(Limits { rmse: Some(2.5), ..none }), 0);
-        assert_eq!(set(Limits { rmse: Some(2.4), ..none }), 1);
-        assert_eq!(set(Limits { max_diff_ratio: Some(0.1), ..none }), 0);
-        assert_eq!(set(Limits { max_diff_ratio: Some(0.1), hard_max: Some(29), ..none }), 1);
-        assert_eq!(set(Limits { max_abs: Some(5), rmse: Some(9.0), ..none }), 1);
+        let set = |limits: Tolerances| limits.broken_by(&found()).len();
+        let none = Tolerances::default();
+        assert_eq!(set(Tolerances { rmse: Some(2.5), ..none }), 0);
+        assert_eq!(set(Tolerances { rmse: Some(2.4), ..none }), 1);
+        assert_eq!(set(Tolerances { max_diff_ratio: Some(0.1), ..none }), 0);
+        assert_eq!(set(Tolerances { max_diff_ratio: Some(0.1), hard_max: Some(29), ..none }), 1);
+        assert_eq!(set(Tolerances { max_abs: Some(5), rmse: Some(9.0), ..none }), 1);
         let window = |most| Some(Window { side: 3, most });
-        assert_eq!(set(Limits { window: window(6), ..none }), 0);
-        assert_eq!(set(Limits { window: window(5), rmse: Some(0.1), ..none }), 2);
+        assert_eq!(set(Tolerances { window: window(6), ..none }), 0);
+        assert_eq!(set(Tolerances { window: window(5), rmse: Some(0.1), ..none }), 2);
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         for stricter in [gray.stricter(turbo), turbo.stricter(gray), of(None).stricter(gray)] {
             assert_eq!(stricter, gray);
         }
-        assert_eq!(Limits::default().stricter(Limits::default()), Limits::default());
+        assert_eq!(Tolerances::default().stricter(Tolerances::default()), Tolerances::default());
     }
 
     #[test]

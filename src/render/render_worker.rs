@@ -7,20 +7,20 @@ use std::sync::mpsc::Receiver;
 use ndarray::Array3;
 use rayon::prelude::*;
 
-use super::draw::Draw;
+use super::capture::LayerCapture;
+use super::cpu_gate::CpuGate;
 use super::images::Images;
-use super::look::Look;
 use super::ranges::Ranges;
-use super::turns::Turns;
-use super::{Event, Started};
+use super::renderer::PictureRenderer;
+use super::{Event, RunContext};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::layers::Layer;
 use crate::manifest::Picture;
-use crate::output::Line;
+use crate::output::JournalEntry;
 use crate::picture::View;
 use crate::plan::Plan;
-use crate::talk::Talk;
+use crate::terminal::Reporter;
 
 /// What one fold gives for some images.
 pub(super) struct Batch {
@@ -30,14 +30,14 @@ pub(super) struct Batch {
     /// By image, then layer: what the network gave.
     pub given: Vec<(usize, Vec<Array3<f32>>)>,
     /// By image and b: what is there already, from an earlier attempt.
-    pub left: Vec<((usize, usize), Left)>,
+    pub left: Vec<((usize, usize), Resumed)>,
 }
 
 /// What an earlier attempt has left of one layer of an image.
-pub(super) enum Left {
+pub(super) enum Resumed {
     Pictures(Vec<Picture>),
     /// Maps that wait on disk.
-    Maps(Box<Look>),
+    Maps(Box<LayerCapture>),
 }
 
 /// By image, fold, b, and place among their views: the manifest's order.
@@ -45,22 +45,25 @@ pub(super) type Pictures = BTreeMap<(usize, usize, usize, usize), Picture>;
 
 /// What drawing needs besides the maps.
 #[derive(Clone, Copy)]
-pub(super) struct Drawer<'a> {
+pub(super) struct RenderWorker<'a> {
     pub plan: &'a Plan,
-    pub started: &'a Started,
+    pub context: &'a RunContext,
     pub images: &'a Images<'a>,
-    pub turns: &'a Turns,
-    pub talk: &'a Talk,
+    pub gate: &'a CpuGate,
+    pub reporter: &'a Reporter,
     pub interrupt: &'a Interrupt,
     pub watch: &'a (dyn Fn(Event<'_>) + Sync),
     /// How many pictures an earlier attempt has left whole.
     pub kept: &'a AtomicUsize,
 }
 
-impl Drawer<'_> {
+impl RenderWorker<'_> {
     /// Draws every batch that comes. What can only be drawn when all folds have been seen
     /// waits on disk and is given back.
-    pub fn draw_all(self, batches: Receiver<Batch>) -> Result<(Pictures, Vec<Look>), Error> {
+    pub fn draw_all(
+        self,
+        batches: Receiver<Batch>,
+    ) -> Result<(Pictures, Vec<LayerCapture>), Error> {
         let mut pictures = Pictures::new();
         let mut waiting = Vec::new();
         let ranges = Ranges::local(self.plan.scale, self.plan.clip);
@@ -73,48 +76,51 @@ impl Drawer<'_> {
             let left = std::mem::take(&mut batch.left);
             let there: HashSet<(usize, usize)> = left.iter().map(|(place, _)| *place).collect();
             for ((image, b), left) in left {
-                self.talk.advance(1);
+                self.reporter.advance(1);
                 match left {
-                    Left::Pictures(own) => {
+                    Resumed::Pictures(own) => {
                         self.kept.fetch_add(own.len(), Ordering::Relaxed);
                         self.keep(&mut pictures, (image, fold, b), own);
                     }
-                    Left::Maps(look) => waiting.push(*look),
+                    Resumed::Maps(capture) => waiting.push(*capture),
                 }
             }
-            let looks = self.looks(batch, &there);
+            let captures = self.captures(batch, &there);
             if self.plan.is_local() {
-                self.draw(&looks, &ranges, &HashMap::new(), &mut pictures)?;
+                self.draw(&captures, &ranges, &HashMap::new(), &mut pictures)?;
             } else {
-                waiting.extend(self.put_away(looks)?);
+                waiting.extend(self.spool_away(captures)?);
             }
         }
         Ok((pictures, waiting))
     }
 
     /// Moves looks to disk, and notes in the journal that they are there.
-    fn put_away(&self, mut looks: Vec<Look>) -> Result<Vec<Look>, Error> {
-        let mut lines = Vec::with_capacity(looks.len());
-        for look in &mut looks {
-            look.put_away(&self.started.maps)?;
-            lines.push(Line { waiting: look.waiting(), ..self.line(look, Vec::new()) });
-            self.talk.advance(1);
+    fn spool_away(&self, mut captures: Vec<LayerCapture>) -> Result<Vec<LayerCapture>, Error> {
+        let mut lines = Vec::with_capacity(captures.len());
+        for capture in &mut captures {
+            capture.spool_away(&self.context.maps)?;
+            lines.push(JournalEntry {
+                waiting: capture.waiting(),
+                ..self.line(capture, Vec::new())
+            });
+            self.reporter.advance(1);
         }
-        self.started.folder.note(&lines)?;
-        Ok(looks)
+        self.context.folder.note(&lines)?;
+        Ok(captures)
     }
 
-    fn line(&self, look: &Look, pictures: Vec<Picture>) -> Line {
-        Line {
-            image: self.plan.images[look.image].label(),
-            image_sha256: self.images.sha256(look.image).unwrap_or_default().to_owned(),
+    fn line(&self, capture: &LayerCapture, pictures: Vec<Picture>) -> JournalEntry {
+        JournalEntry {
+            image: self.plan.images[capture.image].label(),
+            image_sha256: self.images.sha256(capture.image).unwrap_or_default().to_owned(),
             pictures,
             waiting: None,
         }
     }
 
     /// The looks of a batch, but for those of an image and b that are `there` already.
-    fn looks(&self, batch: Batch, there: &HashSet<(usize, usize)>) -> Vec<Look> {
+    fn captures(&self, batch: Batch, there: &HashSet<(usize, usize)>) -> Vec<LayerCapture> {
         let Batch { fold, layers, given, .. } = batch;
         let (reduce, grids) = (self.plan.reduce, self.plan.views.contains(&View::Grid));
         let by_layer = given.into_par_iter().flat_map_iter(|(image, given)| {
@@ -123,7 +129,7 @@ impl Drawer<'_> {
         by_layer
             .filter(|(image, at, _)| !there.contains(&(*image, at + 1)))
             .map(|(image, at, given)| {
-                Look::new((image, fold, at + 1), &layers[at], given, reduce, grids)
+                LayerCapture::new((image, fold, at + 1), &layers[at], given, reduce, grids)
             })
             .collect()
     }
@@ -131,37 +137,38 @@ impl Drawer<'_> {
     /// Draws these looks on all cores, and notes in the journal what is whole then.
     pub fn draw(
         &self,
-        looks: &[Look],
+        captures: &[LayerCapture],
         ranges: &Ranges,
         orders: &HashMap<(usize, usize), Vec<usize>>,
         pictures: &mut Pictures,
     ) -> Result<(), Error> {
         let draw = self.drawing(ranges, orders);
-        let turn = self.turns.take();
-        let drawn = looks
+        let turn = self.gate.take();
+        let drawn = captures
             .par_iter()
-            .map(|look| {
+            .map(|capture| {
                 // What is in hand is finished, what is not begun is left.
                 if self.interrupt.is_set() {
                     return Ok(None);
                 }
-                let pictures = draw.look(look)?;
+                let pictures = draw.capture(capture)?;
                 // What waited was counted when its network had run.
                 if self.plan.is_local() {
-                    self.talk.advance(1);
+                    self.reporter.advance(1);
                 }
-                Ok(Some((look, pictures)))
+                Ok(Some((capture, pictures)))
             })
             .collect::<Result<Vec<_>, Error>>();
         drop(turn);
         let drawn = drawn?;
         let drawn: Vec<_> = drawn.into_iter().flatten().collect();
         if self.plan.is_local() {
-            let line = |(look, own): &(&Look, Vec<Picture>)| self.line(look, own.clone());
-            self.started.folder.note(&drawn.iter().map(line).collect::<Vec<_>>())?;
+            let line =
+                |(capture, own): &(&LayerCapture, Vec<Picture>)| self.line(capture, own.clone());
+            self.context.folder.note(&drawn.iter().map(line).collect::<Vec<_>>())?;
         }
-        for (look, own) in drawn {
-            self.keep(pictures, (look.image, look.fold, look.b), own);
+        for (capture, own) in drawn {
+            self.keep(pictures, (capture.image, capture.fold, capture.b), own);
         }
         Ok(())
     }
@@ -184,13 +191,13 @@ impl Drawer<'_> {
         &'b self,
         ranges: &'b Ranges,
         orders: &'b HashMap<(usize, usize), Vec<usize>>,
-    ) -> Draw<'b> {
-        Draw {
+    ) -> PictureRenderer<'b> {
+        PictureRenderer {
             plan: self.plan,
-            run: &self.started.run,
-            input: &self.started.input,
-            folder: &self.started.folder,
-            spool: &self.started.maps,
+            run: &self.context.run,
+            input: &self.context.input,
+            folder: &self.context.folder,
+            spool: &self.context.maps,
             ranges,
             orders,
             images: self.images,
