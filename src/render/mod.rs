@@ -16,6 +16,7 @@ mod images;
 mod ranges;
 mod render_worker;
 mod renderer;
+mod views;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -317,7 +318,7 @@ impl<'a> Render<'a> {
     ) -> Result<bool, Error> {
         let (todo, left) = self.look_for_whole(fold, &opened.layers, run);
         let layers = &opened.layers.clone();
-        let probe = match self.plan.views.contains(&View::Grid) {
+        let probe = match views::need_channels(&self.plan.views) {
             true => Probe::Channels,
             false => self.plan.reduce.probe(),
         };

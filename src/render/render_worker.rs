@@ -12,13 +12,13 @@ use super::cpu_gate::CpuGate;
 use super::images::Images;
 use super::ranges::Ranges;
 use super::renderer::PictureRenderer;
+use super::views;
 use super::{Event, RunContext};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::layers::Layer;
 use crate::manifest::Picture;
 use crate::output::JournalEntry;
-use crate::picture::View;
 use crate::plan::Plan;
 use crate::terminal::Reporter;
 
@@ -122,7 +122,7 @@ impl RenderWorker<'_> {
     /// The looks of a batch, but for those of an image and b that are `there` already.
     fn captures(&self, batch: Batch, there: &HashSet<(usize, usize)>) -> Vec<LayerCapture> {
         let Batch { fold, layers, given, .. } = batch;
-        let (reduce, grids) = (self.plan.reduce, self.plan.views.contains(&View::Grid));
+        let (reduce, grids) = (self.plan.reduce, views::need_channels(&self.plan.views));
         let by_layer = given.into_par_iter().flat_map_iter(|(image, given)| {
             given.into_iter().enumerate().map(move |(at, given)| (image, at, given))
         });
@@ -151,7 +151,7 @@ impl RenderWorker<'_> {
                 if self.interrupt.is_set() {
                     return Ok(None);
                 }
-                let pictures = draw.capture(capture)?;
+                let pictures = draw.layer(capture)?;
                 // What waited was counted when its network had run.
                 if self.plan.is_local() {
                     self.reporter.advance(1);

@@ -1,28 +1,27 @@
-//! Looks -> pictures, as files with their entries.
+//! Captured layers -> pictures, as files with their entries.
 
 use std::collections::HashMap;
 
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 
 use super::capture::{LayerCapture, ReducedMap};
 use super::images::Images;
 use super::ranges::{Kind, Ranges};
+use super::views::{self, Drawing, DrawnChannels};
 use crate::about::About;
 use crate::bundle::Input;
 use crate::colormap::Colours;
 use crate::digest;
 use crate::engine::Reduce;
 use crate::error::Error;
-use crate::input;
 use crate::manifest::{Fold, Image, Manifest, Picture};
 use crate::maps::{self, Flag};
 use crate::output::Folder;
-use crate::picture::grid::{self, TileOrder};
 use crate::picture::legend::Caption;
 use crate::picture::sheet::Cell;
-use crate::picture::{Rgb, View, heat, legend, overlay, png};
+use crate::picture::{Rgb, View, heat, legend, png};
 use crate::plan::Plan;
-use crate::reduction::{self, Reduction};
+use crate::reduction::Reduction;
 use crate::scale::{Range, Scale};
 use crate::spool::Spool;
 
@@ -47,34 +46,33 @@ pub(super) struct Coloured {
 }
 
 impl PictureRenderer<'_> {
-    /// Draws and writes every view of a captured layer.
-    pub fn capture(&self, capture: &LayerCapture) -> Result<Vec<Picture>, Error> {
+    /// Draws and writes every view of a captured layer that is wanted.
+    pub fn layer(&self, capture: &LayerCapture) -> Result<Vec<Picture>, Error> {
         let mut pictures = Vec::new();
         for part in &capture.parts {
             let map = part.map(self.spool)?;
             let raw = self.raw(self.file(capture, part.rank, "", "npy"), &map)?;
-            for view in &self.plan.views {
-                let (suffix, drawn) = match view {
-                    View::Heat => ("", self.coloured(capture, &map, self.size(&map))),
-                    View::Overlay => (".overlay", self.overlaid(capture, &map)?),
-                    View::Grid | View::Sheet => continue,
-                };
+            for view in views::wanted(&self.plan.views) {
+                let Drawing::Map(draw) = view.drawing else { continue };
+                let drawn = draw(self, capture, &map)?;
                 let mut entry = self.entry(capture, part, &map, &drawn);
-                entry.file = self.file(capture, part.rank, suffix, "png");
-                entry.view = *view;
+                entry.file = self.file(capture, part.rank, view.suffix, "png");
+                entry.view = view.view;
                 (entry.raw, entry.raw_sha256) = raw.clone().unzip();
                 let how = self.plan.reduce.in_words(entry.channels, part.channel);
-                pictures.push(self.write(
-                    capture,
-                    entry,
-                    &drawn,
-                    &format!("fold {}: {how}", capture.fold),
-                )?);
+                let note = format!("fold {}: {how}", capture.fold);
+                pictures.push(self.write(capture, entry, &drawn, &note)?);
             }
         }
-        if let (Some(channels), true) = (&capture.channels, self.plan.views.contains(&View::Grid)) {
-            let channels = channels.get(self.spool)?;
-            pictures.push(self.grid(capture, &channels)?);
+        let Some(channels) = &capture.channels else { return Ok(pictures) };
+        for view in views::wanted(&self.plan.views) {
+            let Drawing::Channels(draw) = view.drawing else { continue };
+            let DrawnChannels { drawn, mut entry, note } =
+                draw(self, capture, &*channels.get(self.spool)?);
+            entry.file = self.file(capture, 0, view.suffix, "png");
+            entry.view = view.view;
+            let note = format!("fold {}: {note}", capture.fold);
+            pictures.push(self.write(capture, entry, &drawn, &note)?);
         }
         Ok(pictures)
     }
@@ -139,45 +137,6 @@ impl PictureRenderer<'_> {
         self.plan.size.of((map.ncols(), map.nrows()), (self.input.width, self.input.height))
     }
 
-    fn overlaid(&self, capture: &LayerCapture, map: &Array2<f32>) -> Result<Coloured, Error> {
-        let size = self.size(map);
-        let coloured = self.coloured(capture, map, size);
-        let image = &self.plan.images[capture.image];
-        let under =
-            input::preview_rgb(&image.path, image.frame, self.input, size, &self.plan.reading)?;
-        let heat = overlay::overlay(&coloured.heat, &under, self.plan.alpha);
-        Ok(Coloured { heat, ..coloured })
-    }
-
-    fn grid(&self, capture: &LayerCapture, channels: &Array3<f32>) -> Result<Picture, Error> {
-        let all = channels.iter().copied();
-        let range = self.ranges.of((capture.fold, capture.b), Kind::Grid, all);
-        let colours = self.colours(range, capture.layer.is_signed());
-        let by_activity = self.plan.grid_order == TileOrder::Activity;
-        let aligned = self.orders.get(&(capture.fold, capture.b)).cloned();
-        let order =
-            aligned.or_else(|| by_activity.then(|| reduction::most_active(channels.view())));
-        let own: Vec<usize> = (1..=channels.dim().0).collect();
-        let heat = grid::grid(channels.view(), order.as_ref().unwrap_or(&own), &colours);
-        let flat = channels.view().into_shape_with_order((1, channels.len()));
-        let flat = flat.map(|flat| flat.to_owned()).unwrap_or_default();
-        let flags = maps::flags_of_channels(channels.view());
-        let drawn = Coloured { colours, heat, flags };
-        let mut entry = self.entry(capture, &capture.parts[0], &flat, &drawn);
-        entry.file = self.file(capture, 0, ".grid", "png");
-        entry.view = View::Grid;
-        entry.reduce = "none".to_owned();
-        (entry.height, entry.width) = (channels.dim().1, channels.dim().2);
-        (entry.channel, entry.order) = (None, order);
-        let in_order = match (self.plan.align_folds, by_activity) {
-            (true, _) => "matched between folds",
-            (false, true) => "most active first",
-            (false, false) => "in their own order",
-        };
-        let note = format!("fold {}: {} channels, {in_order}", capture.fold, own.len());
-        self.write(capture, entry, &drawn, &note)
-    }
-
     /// `NAME/a_b.SUFFIX.png`
     fn file(&self, capture: &LayerCapture, rank: usize, suffix: &str, ending: &str) -> String {
         let prefix = &self.plan.images[capture.image].prefix;
@@ -185,7 +144,8 @@ impl PictureRenderer<'_> {
         format!("{prefix}{}_{}{rank}{suffix}.{ending}", capture.fold, capture.b)
     }
 
-    fn entry(
+    /// The manifest's entry of a map, but for file and view.
+    pub fn entry(
         &self,
         capture: &LayerCapture,
         part: &ReducedMap,
