@@ -4,6 +4,9 @@
 #include "literals.h"
 #include "values.h"
 
+#include <ATen/SparseCsrTensorUtils.h>
+#include <ATen/ops/_validate_sparse_compressed_tensor_args.h>
+#include <ATen/ops/_validate_sparse_coo_tensor_args.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/alignment.h>
 #include <caffe2/serialize/inline_container.h>
@@ -361,6 +364,15 @@ class Loader {
       return;
     }
     for_each_tensor(value, [&](const at::Tensor& tensor) {
+      if (tensor.is_sparse()) {
+        // Its indices may say that it has values outside of itself.
+        at::_validate_sparse_coo_tensor_args(
+            tensor._indices(), tensor._values(), tensor.sizes(), tensor.is_coalesced());
+      } else if (at::sparse_csr::is_sparse_compressed(tensor)) {
+        const auto [compressed, plain] = at::sparse_csr::getCompressedPlainIndices(tensor);
+        at::_validate_sparse_compressed_tensor_args(
+            compressed, plain, tensor.values(), tensor.sizes(), tensor.layout());
+      }
       if (!tensor.has_storage()) {
         return;
       }
