@@ -240,7 +240,8 @@ pub struct Picture {
     /// The fold's number.
     pub fold: usize,
     /// The position of the layer in the chosen list, from 1.
-    pub b: usize,
+    #[serde(rename = "b")]
+    pub layer_position: usize,
     /// The layer's name.
     pub layer: String,
     /// The activation function.
@@ -300,7 +301,8 @@ pub struct Flagged {
     /// The fold's number.
     pub fold: usize,
     /// The position of the layer in the chosen list, from 1.
-    pub b: usize,
+    #[serde(rename = "b")]
+    pub layer_position: usize,
     /// The layer's name.
     pub layer: String,
     /// What makes it so.
@@ -313,7 +315,8 @@ pub struct Consensus {
     /// The image, counted from 0 in the manifest's list.
     pub image: usize,
     /// The position of the layer in the chosen list, from 1.
-    pub b: usize,
+    #[serde(rename = "b")]
+    pub layer_position: usize,
     /// The layer's name.
     pub layer: String,
     /// The mean over the folds, position by position.
@@ -351,7 +354,8 @@ pub struct Drawn {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Agreement {
     /// The position of the layer in the chosen list, from 1.
-    pub b: usize,
+    #[serde(rename = "b")]
+    pub layer_position: usize,
     /// The layer's name.
     pub layer: String,
     /// The folds' numbers: the rows and columns of `spearman`.
@@ -447,7 +451,10 @@ impl Manifest {
         let pictures = self.pictures.iter().filter(|picture| !picture.flags.is_empty());
         let own = pictures.map(|p| {
             let (layer, flags) = (p.layer.clone(), p.flags.clone());
-            (p.file.as_str(), Flagged { fold: p.fold, b: p.b, layer, flags })
+            (
+                p.file.as_str(),
+                Flagged { fold: p.fold, layer_position: p.layer_position, layer, flags },
+            )
         });
         let on_sheets = self.sheets.iter().flat_map(|sheet| {
             sheet.flagged.iter().map(|flagged| (sheet.file.as_str(), flagged.clone()))
@@ -514,7 +521,7 @@ pub(crate) mod tests {
             view: View::Heat,
             image: 0,
             fold: 1,
-            b: 1,
+            layer_position: 1,
             layer: "relu".to_owned(),
             operator: "relu".to_owned(),
             channels: 64,

@@ -525,7 +525,7 @@ fn a_sheet_alone_is_judged_as_well() {
     assert_eq!(place.render(&wrong(0.0), flags).expect("a sheet"), EXIT_PARTLY);
     let manifest = place.manifest();
     let found = &manifest.sheets[0].flagged[0];
-    assert_eq!((found.fold, found.b, found.layer.as_str()), (2, 2, "block2.relu"));
+    assert_eq!((found.fold, found.layer_position, found.layer.as_str()), (2, 2, "block2.relu"));
     assert_eq!((manifest.sheets[0].flagged.len(), &found.flags), (1, &vec![Flag::Dead]));
 }
 

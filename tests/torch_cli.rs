@@ -92,7 +92,7 @@ fn a_bundle_is_rendered_with_its_own_sample_and_layers() {
     for picture in manifest(&place.path("actviz-out")).pictures {
         let size = image::image_dimensions(place.path("actviz-out").join(&picture.file)).unwrap();
         assert_eq!(size, (64, 64));
-        assert_eq!(picture.layer, format!("relu{}", picture.b));
+        assert_eq!(picture.layer, format!("relu{}", picture.layer_position));
         assert!(picture.low < picture.high && picture.zeros < 1.0, "{picture:?}");
     }
 }

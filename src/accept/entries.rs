@@ -46,9 +46,10 @@ pub(super) fn after(
         true if is_empty(&ours) => Some(theirs),
         true => Some(joined(theirs, ours)),
         false => {
-            let changed: BTreeSet<usize> = theirs.pictures.iter().map(|p| p.b).collect();
+            let changed: BTreeSet<usize> =
+                theirs.pictures.iter().map(|p| p.layer_position).collect();
             let mut joined = joined(ours, theirs);
-            joined.agreement.retain(|agreement| !changed.contains(&agreement.b));
+            joined.agreement.retain(|agreement| !changed.contains(&agreement.layer_position));
             let of_new = whole.and_then(|whole| if_all_is_of(whole, &joined));
             of_new.or_else(|| Some(without_images(joined, &used_before)))
         }
@@ -165,11 +166,11 @@ fn joined(mut base: Manifest, mut other: Manifest) -> Manifest {
         take_fold(&mut base.folds, fold, &own);
     }
     base.pictures.extend(other.pictures);
-    base.pictures.sort_by_key(|picture| (picture.image, picture.fold, picture.b));
+    base.pictures.sort_by_key(|picture| (picture.image, picture.fold, picture.layer_position));
     base.sheets.extend(other.sheets);
     base.sheets.sort_by_key(|sheet| sheet.image);
     base.consensus.extend(other.consensus);
-    base.consensus.sort_by_key(|both| (both.image, both.b));
+    base.consensus.sort_by_key(|both| (both.image, both.layer_position));
     base
 }
 

@@ -129,7 +129,7 @@ fn list_failures(manifest: &Manifest, plan: &Plan, reporter: &Reporter) {
 /// One line for each fold and layer with a map that shows nothing, or not all.
 fn warn_of_flags(manifest: &Manifest, reporter: &Reporter) {
     let mut found: BTreeMap<(usize, usize, Flag), (String, Vec<&str>)> = BTreeMap::new();
-    for (file, Flagged { fold, b, layer, flags }) in manifest.flagged() {
+    for (file, Flagged { fold, layer_position: b, layer, flags }) in manifest.flagged() {
         for flag in flags {
             let entry = found.entry((fold, b, flag));
             entry.or_insert_with(|| (layer.clone(), Vec::new())).1.push(file);

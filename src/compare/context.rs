@@ -179,7 +179,7 @@ fn options(golden: &Manifest, new: &Manifest, differs: &mut impl FnMut(&str, &st
 
 /// How many layers were drawn, of all folds.
 fn positions(manifest: &Manifest) -> usize {
-    manifest.pictures.iter().map(|picture| picture.b).collect::<BTreeSet<_>>().len()
+    manifest.pictures.iter().map(|picture| picture.layer_position).collect::<BTreeSet<_>>().len()
 }
 
 fn short(sha256: &str) -> &str {

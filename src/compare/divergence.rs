@@ -28,7 +28,8 @@ pub struct Divergence {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Step {
     /// The position of the layer, from 1.
-    pub b: usize,
+    #[serde(rename = "b")]
+    pub layer_position: usize,
     /// The largest root mean square over the layer's pictures, 0..255; without a
     /// picture that can be measured, none.
     pub rmse: Option<f64>,
@@ -42,7 +43,7 @@ pub struct Step {
 pub(super) fn find(pictures: &[PictureComparison], is_own_scale: bool) -> Vec<Divergence> {
     let mut folds: BTreeMap<usize, BTreeMap<usize, Vec<&PictureComparison>>> = BTreeMap::new();
     for picture in pictures {
-        if let (Some(fold), Some(b)) = (picture.fold, picture.b) {
+        if let (Some(fold), Some(b)) = (picture.fold, picture.layer_position) {
             folds.entry(fold).or_default().entry(b).or_default().push(picture);
         }
     }
@@ -94,7 +95,7 @@ fn of_fold(
     let growth = layers
         .range(first..)
         .map(|(&b, pictures)| Step {
-            b,
+            layer_position: b,
             rmse: largest(pictures, rmse),
             raw: largest(pictures, raw),
         })
@@ -125,7 +126,7 @@ mod tests {
             fails: rmse > 0.0,
             reasons: vec![],
             fold: Some(fold),
-            b: Some(b),
+            layer_position: Some(b),
             layer: Some(format!("relu{b}")),
             measured: (rmse > 0.0).then_some(measured),
             raw: None,
@@ -143,7 +144,8 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].fold, found[0].first), (2, 2));
         assert_eq!(found[0].layer.as_deref(), Some("relu2"));
-        let growth: Vec<_> = found[0].growth.iter().map(|step| (step.b, step.rmse)).collect();
+        let growth: Vec<_> =
+            found[0].growth.iter().map(|step| (step.layer_position, step.rmse)).collect();
         assert_eq!(growth, [(2, Some(0.5)), (3, Some(4.0))]);
         assert!(found[0].unknown.is_empty());
     }

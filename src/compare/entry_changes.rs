@@ -40,8 +40,10 @@ impl<'a> Entry<'a> {
     /// Fold, position and name of its one layer.
     fn layer(self) -> Option<(Option<usize>, usize, &'a str)> {
         match self {
-            Entry::Picture(picture) => Some((Some(picture.fold), picture.b, &picture.layer)),
-            Entry::Mean(both) | Entry::Std(both) => Some((None, both.b, &both.layer)),
+            Entry::Picture(picture) => {
+                Some((Some(picture.fold), picture.layer_position, &picture.layer))
+            }
+            Entry::Mean(both) | Entry::Std(both) => Some((None, both.layer_position, &both.layer)),
             Entry::Sheet(_) => None,
         }
     }
@@ -55,15 +57,15 @@ impl<'a> Entry<'a> {
                 vec![
                     kind("picture"),
                     ("fold", picture.fold.to_string()),
-                    ("position", picture.b.to_string()),
+                    ("position", picture.layer_position.to_string()),
                     ("view", picture.view.to_string()),
                     ("channel", channel),
                     ("reduction", picture.reduce.clone()),
                     ("operator", picture.operator.clone()),
                 ]
             }
-            Entry::Mean(both) => vec![kind("mean"), ("position", both.b.to_string())],
-            Entry::Std(both) => vec![kind("std"), ("position", both.b.to_string())],
+            Entry::Mean(both) => vec![kind("mean"), ("position", both.layer_position.to_string())],
+            Entry::Std(both) => vec![kind("std"), ("position", both.layer_position.to_string())],
             Entry::Sheet(_) => vec![kind("sheet")],
         }
     }

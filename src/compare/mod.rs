@@ -104,7 +104,8 @@ pub struct PictureComparison {
     pub fold: Option<usize>,
     /// The position of the layer, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub b: Option<usize>,
+    #[serde(rename = "b")]
+    pub layer_position: Option<usize>,
     /// The layer's name, if a manifest says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
@@ -298,14 +299,14 @@ fn one(
     question: &CompareOptions,
 ) -> (PictureComparison, bool) {
     let entry = right.entry(name).or(left.entry(name));
-    let numbers = entry.map(|e| (e.fold, e.b)).or_else(|| numbers_in(name));
+    let numbers = entry.map(|e| (e.fold, e.layer_position)).or_else(|| numbers_in(name));
     let mut compared = PictureComparison {
         file: name.to_owned(),
         outcome: Outcome::Same,
         fails: false,
         reasons: Vec::new(),
         fold: numbers.map(|(fold, _)| fold),
-        b: numbers.map(|(_, b)| b),
+        layer_position: numbers.map(|(_, b)| b),
         layer: entry.map(|e| e.layer.clone()),
         measured: None,
         raw: None,

@@ -46,7 +46,8 @@ pub struct PendingMaps {
     /// From 1.
     pub fold: usize,
     /// The layer, from 1.
-    pub b: usize,
+    #[serde(rename = "b")]
+    pub layer_position: usize,
     /// Rank, channel, and where the map lies.
     pub parts: Vec<(usize, Option<usize>, Ticket)>,
     /// Where all channels lie, if they are wanted.
@@ -56,8 +57,9 @@ pub struct PendingMaps {
 impl JournalEntry {
     /// The fold and layer that it is of.
     fn place(&self) -> Option<(usize, usize)> {
-        let waits = self.waiting.as_ref().map(|waiting| (waiting.fold, waiting.b));
-        waits.or_else(|| self.pictures.first().map(|picture| (picture.fold, picture.b)))
+        let waits = self.waiting.as_ref().map(|waiting| (waiting.fold, waiting.layer_position));
+        waits
+            .or_else(|| self.pictures.first().map(|picture| (picture.fold, picture.layer_position)))
     }
 }
 
@@ -174,7 +176,7 @@ impl ResumeIndex {
     fn add_manifest(&mut self, manifest: &Manifest) {
         for picture in &manifest.pictures {
             let Some(image) = manifest.images.get(picture.image) else { continue };
-            let key = (image.path.clone(), picture.fold, picture.b);
+            let key = (image.path.clone(), picture.fold, picture.layer_position);
             let line = self.looks.entry(key).or_insert_with(|| JournalEntry {
                 image: image.path.clone(),
                 image_sha256: image.sha256.clone(),

@@ -10,6 +10,17 @@ use crate::output::PendingMaps;
 use crate::reduction::{ChannelMap, Reduction};
 use crate::spool::{Spool, Ticket};
 
+/// Which layer of which fold, for which image. The order is the manifest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct PictureKey {
+    /// Position in the plan's images, from 0.
+    pub image: usize,
+    /// The fold's number.
+    pub fold: usize,
+    /// Position in the chosen layers, from 1: the b of `a_b.png`.
+    pub layer_position: usize,
+}
+
 /// One layer of one fold for one image.
 #[derive(Debug)]
 pub(super) struct LayerCapture {
@@ -18,7 +29,7 @@ pub(super) struct LayerCapture {
     /// From 1.
     pub fold: usize,
     /// Position in the chosen layers, from 1.
-    pub b: usize,
+    pub layer_position: usize,
     pub layer: Layer,
     pub parts: Vec<ReducedMap>,
     /// Every channel, if grids are drawn.
@@ -76,7 +87,7 @@ impl ReducedMap {
 impl LayerCapture {
     /// From what the network gave: a reduced map, or all channels.
     pub fn new(
-        (image, fold, b): (usize, usize, usize),
+        PictureKey { image, fold, layer_position }: PictureKey,
         layer: &Layer,
         given: Array3<f32>,
         reduce: Reduction,
@@ -101,7 +112,12 @@ impl LayerCapture {
         };
         let parts = parts.into_iter().map(seen).collect();
         let channels = keep_channels.then_some(CapturedArray::InMemory(given));
-        LayerCapture { image, fold, b, layer: layer.clone(), parts, channels }
+        LayerCapture { image, fold, layer_position, layer: layer.clone(), parts, channels }
+    }
+
+    /// Which one it is.
+    pub fn key(&self) -> PictureKey {
+        PictureKey { image: self.image, fold: self.fold, layer_position: self.layer_position }
     }
 
     /// Moves the arrays to disk.
@@ -118,7 +134,7 @@ impl LayerCapture {
             Some(channels) => Some(channels.ticket()?),
             None => None,
         };
-        Some(PendingMaps { fold: self.fold, b: self.b, parts, channels })
+        Some(PendingMaps { fold: self.fold, layer_position: self.layer_position, parts, channels })
     }
 
     /// A capture that another process spooled, if all of it is there.
@@ -128,7 +144,7 @@ impl LayerCapture {
         waiting: &PendingMaps,
         spool: &Spool,
     ) -> Option<LayerCapture> {
-        let PendingMaps { fold, b, parts, channels } = waiting;
+        let PendingMaps { fold, layer_position, parts, channels } = waiting;
         let is_whole = parts.iter().map(|(.., map)| map).chain(channels).all(|t| spool.holds(t));
         let seen = |(rank, channel, map): &(usize, Option<usize>, Ticket)| ReducedMap {
             rank: *rank,
@@ -138,7 +154,7 @@ impl LayerCapture {
         is_whole.then(|| LayerCapture {
             image,
             fold: *fold,
-            b: *b,
+            layer_position: *layer_position,
             layer: layer.clone(),
             parts: parts.iter().map(seen).collect(),
             channels: channels.clone().map(CapturedArray::Spooled),

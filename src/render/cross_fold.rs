@@ -27,7 +27,10 @@ type ByImageAndFold<'a> = BTreeMap<(usize, usize), &'a LayerCapture>;
 fn by_layer(captures: &[LayerCapture]) -> BTreeMap<usize, ByImageAndFold<'_>> {
     let mut layers: BTreeMap<usize, ByImageAndFold<'_>> = BTreeMap::new();
     for capture in captures {
-        layers.entry(capture.b).or_default().insert((capture.image, capture.fold), capture);
+        layers
+            .entry(capture.layer_position)
+            .or_default()
+            .insert((capture.image, capture.fold), capture);
     }
     layers
 }
@@ -119,7 +122,7 @@ fn one_consensus(
     let mean = drawn("mean", &mean, &pictures.0)?;
     let std = drawn("std", &std, &pictures.1)?;
     let layer = captures[0].layer.name.clone();
-    let mut entry = Consensus { image, b, layer: layer.clone(), mean, std };
+    let mut entry = Consensus { image, layer_position: b, layer: layer.clone(), mean, std };
     let folds: Vec<_> = draw
         .run
         .folds
@@ -138,7 +141,7 @@ fn one_consensus(
 
 /// Where the folds share a scale, their mean is on it, too.
 fn averaged(draw: &PictureRenderer<'_>, capture: &LayerCapture, map: &Array2<f32>) -> Coloured {
-    let range = draw.ranges.of((ALL_FOLDS, capture.b), Kind::Map, map.iter().copied());
+    let range = draw.ranges.of((ALL_FOLDS, capture.layer_position), Kind::Map, map.iter().copied());
     let colours = draw.colours(range, draw.plan.reduce.is_signed(&capture.layer));
     draw.in_colours(map, colours, draw.flags(capture, map), draw.size(map))
 }
@@ -198,7 +201,7 @@ pub(super) fn agreement(
         let odd = odd_one_out(&spearman).map(|place| folds[place]);
         let layer =
             captures.values().next().map(|capture| capture.layer.name.clone()).unwrap_or_default();
-        entries.push(Agreement { b, layer, folds, spearman, odd_one_out: odd });
+        entries.push(Agreement { layer_position: b, layer, folds, spearman, odd_one_out: odd });
     }
     Ok(entries)
 }
@@ -264,7 +267,12 @@ fn one_sheet(
             captures.get(&(image, fold.fold)).zip(cell.as_ref().filter(|c| !c.flags.is_empty()))
         }) {
             let (layer, flags) = (capture.layer.name.clone(), cell.flags.clone());
-            flagged.push(Flagged { fold: capture.fold, b: capture.b, layer, flags });
+            flagged.push(Flagged {
+                fold: capture.fold,
+                layer_position: capture.layer_position,
+                layer,
+                flags,
+            });
         }
     }
     let scale = draw.plan.scale;

@@ -45,7 +45,7 @@ use crate::reduction;
 use crate::spool::Spool;
 use crate::terminal::Reporter;
 
-use capture::LayerCapture;
+use capture::{LayerCapture, PictureKey};
 use cpu_gate::CpuGate;
 use failures::Failures;
 use images::Images;
@@ -149,8 +149,9 @@ impl<'a> Render<'a> {
             let opened = self.ready(fold)?;
             would.get_or_insert_with(|| self.plan.configuration(self.engine, &opened.input));
             for (position, layer) in opened.layers.iter().enumerate() {
-                let (place, nothing) = ((0, fold.fold, position + 1), Array3::zeros((1, 1, 1)));
-                layers.push(LayerCapture::new(place, layer, nothing, Default::default(), false));
+                let nothing = Array3::zeros((1, 1, 1));
+                let key = PictureKey { image: 0, fold: fold.fold, layer_position: position + 1 };
+                layers.push(LayerCapture::new(key, layer, nothing, Default::default(), false));
             }
         }
         let run = would.ok_or_else(|| Error::usage("there is no fold to capture at"))?;

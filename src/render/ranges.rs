@@ -39,7 +39,7 @@ impl Ranges {
         let mut ranges = Ranges::local(scale, clip);
         let mut groups: BTreeMap<(usize, usize), Vec<&LayerCapture>> = BTreeMap::new();
         for capture in captures {
-            if let Some(group) = ranges.group(capture.fold, capture.b) {
+            if let Some(group) = ranges.group(capture.fold, capture.layer_position) {
                 groups.entry(group).or_default().push(capture);
             }
         }

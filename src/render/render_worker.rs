@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use ndarray::Array3;
 use rayon::prelude::*;
 
-use super::capture::LayerCapture;
+use super::capture::{LayerCapture, PictureKey};
 use super::cpu_gate::CpuGate;
 use super::images::Images;
 use super::ranges::Ranges;
@@ -40,8 +40,8 @@ pub(super) enum Resumed {
     Maps(Box<LayerCapture>),
 }
 
-/// By image, fold, b, and place among their views: the manifest's order.
-pub(super) type Pictures = BTreeMap<(usize, usize, usize, usize), Picture>;
+/// By key, and place among the key's views: the manifest's order.
+pub(super) type Pictures = BTreeMap<(PictureKey, usize), Picture>;
 
 /// What drawing needs besides the maps.
 #[derive(Clone, Copy)]
@@ -75,12 +75,13 @@ impl RenderWorker<'_> {
             let fold = batch.fold;
             let left = std::mem::take(&mut batch.left);
             let there: HashSet<(usize, usize)> = left.iter().map(|(place, _)| *place).collect();
-            for ((image, b), left) in left {
+            for ((image, layer_position), left) in left {
                 self.reporter.advance(1);
                 match left {
                     Resumed::Pictures(own) => {
                         self.kept.fetch_add(own.len(), Ordering::Relaxed);
-                        self.keep(&mut pictures, (image, fold, b), own);
+                        let key = PictureKey { image, fold, layer_position };
+                        self.keep(&mut pictures, key, own);
                     }
                     Resumed::Maps(capture) => waiting.push(*capture),
                 }
@@ -129,7 +130,8 @@ impl RenderWorker<'_> {
         by_layer
             .filter(|(image, at, _)| !there.contains(&(*image, at + 1)))
             .map(|(image, at, given)| {
-                LayerCapture::new((image, fold, at + 1), &layers[at], given, reduce, grids)
+                let key = PictureKey { image, fold, layer_position: at + 1 };
+                LayerCapture::new(key, &layers[at], given, reduce, grids)
             })
             .collect()
     }
@@ -168,22 +170,17 @@ impl RenderWorker<'_> {
             self.context.folder.note(&drawn.iter().map(line).collect::<Vec<_>>())?;
         }
         for (capture, own) in drawn {
-            self.keep(pictures, (capture.image, capture.fold, capture.b), own);
+            self.keep(pictures, capture.key(), own);
         }
         Ok(())
     }
 
-    fn keep(
-        &self,
-        pictures: &mut Pictures,
-        (image, fold, b): (usize, usize, usize),
-        own: Vec<Picture>,
-    ) {
+    fn keep(&self, pictures: &mut Pictures, key: PictureKey, own: Vec<Picture>) {
         for (place, picture) in own.into_iter().enumerate() {
             // An earlier attempt may have counted its images otherwise.
-            let picture = Picture { image, ..picture };
-            (self.watch)(Event::Picture(&self.plan.images[image].path, &picture));
-            pictures.insert((image, fold, b, place), picture);
+            let picture = Picture { image: key.image, ..picture };
+            (self.watch)(Event::Picture(&self.plan.images[key.image].path, &picture));
+            pictures.insert((key, place), picture);
         }
     }
 

@@ -95,7 +95,7 @@ impl PictureRenderer<'_> {
         size: (usize, usize),
     ) -> Coloured {
         let own = map.iter().copied();
-        let range = self.ranges.of((capture.fold, capture.b), Kind::Map, own);
+        let range = self.ranges.of((capture.fold, capture.layer_position), Kind::Map, own);
         let colours = self.colours(range, self.plan.reduce.is_signed(&capture.layer));
         self.in_colours(map, colours, self.flags(capture, map), size)
     }
@@ -141,7 +141,7 @@ impl PictureRenderer<'_> {
     fn file(&self, capture: &LayerCapture, rank: usize, suffix: &str, ending: &str) -> String {
         let prefix = &self.plan.images[capture.image].prefix;
         let rank = if rank > 0 { format!(".top{rank}") } else { String::new() };
-        format!("{prefix}{}_{}{rank}{suffix}.{ending}", capture.fold, capture.b)
+        format!("{prefix}{}_{}{rank}{suffix}.{ending}", capture.fold, capture.layer_position)
     }
 
     /// The manifest's entry of a map, but for file and view.
@@ -238,14 +238,17 @@ pub(super) fn blank(plan: &Plan, capture: &LayerCapture) -> Picture {
         _ => (1, 0, 0),
     };
     Picture {
-        file: format!("{}{}_{}.png", plan.images[capture.image].prefix, capture.fold, capture.b),
+        file: format!(
+            "{}{}_{}.png",
+            plan.images[capture.image].prefix, capture.fold, capture.layer_position
+        ),
         sha256: String::new(),
         raw: None,
         raw_sha256: None,
         view: View::Heat,
         image: capture.image,
         fold: capture.fold,
-        b: capture.b,
+        layer_position: capture.layer_position,
         layer: capture.layer.name.clone(),
         operator: capture.layer.operator.clone(),
         channels,

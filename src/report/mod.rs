@@ -169,7 +169,7 @@ impl Progress {
 }
 
 fn summary(manifest: &Manifest, progress: &Progress) -> String {
-    let layers = manifest.pictures.iter().map(|picture| picture.b).max().unwrap_or(0);
+    let layers = manifest.pictures.iter().map(|picture| picture.layer_position).max().unwrap_or(0);
     let (shown, all) = (progress.images, manifest.images.len());
     let images = if shown == all { all.to_string() } else { format!("{shown} of {all}") };
     format!(

@@ -178,7 +178,7 @@ fn matrix<'a>(shown: impl Iterator<Item = &'a Shown<'a>>) -> Markup {
     let mut rows: BTreeMap<usize, Vec<&Shown>> = BTreeMap::new();
     let mut folds = BTreeSet::new();
     for one in shown {
-        rows.entry(one.picture.b).or_default().push(one);
+        rows.entry(one.picture.layer_position).or_default().push(one);
         folds.insert(one.picture.fold);
     }
     html! {

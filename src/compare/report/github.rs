@@ -135,7 +135,7 @@ mod tests {
             fails: true,
             reasons: vec!["100 % gone\nfor ever".to_owned()],
             fold: Some(number),
-            b: Some(1),
+            layer_position: Some(1),
             layer: Some("a|b<i>".to_owned()),
             measured: None,
             raw: None,

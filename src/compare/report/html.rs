@@ -25,7 +25,9 @@ const SCRIPT: &str = include_str!("page.js");
 pub fn page(report: &Report) -> String {
     let failures = report.failures();
     let folds = failures.iter().filter_map(|p| Some((p.fold?, String::new())));
-    let layers = failures.iter().filter_map(|p| Some((p.b?, p.layer.clone().unwrap_or_default())));
+    let layers = failures
+        .iter()
+        .filter_map(|p| Some((p.layer_position?, p.layer.clone().unwrap_or_default())));
     let (folds, layers) = (numbered(folds), numbered(layers));
     let page = html! {
         (DOCTYPE)
@@ -106,7 +108,7 @@ fn one(report: &Report, picture: &PictureComparison) -> Markup {
     // Sheets and grids are read, not only looked at.
     let wide = widths.into_iter().any(|width| width > WIDE);
     html! {
-        section data-fold=[number(picture.fold)] data-layer=[number(picture.b)] {
+        section data-fold=[number(picture.fold)] data-layer=[number(picture.layer_position)] {
             h2 {
                 (picture.file)
                 @if let Some(layer) = &picture.layer { " " small { (layer) } }

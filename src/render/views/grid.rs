@@ -21,7 +21,7 @@ fn draw(
     channels: &Array3<f32>,
 ) -> DrawnChannels {
     let plan = renderer.plan;
-    let key = (capture.fold, capture.b);
+    let key = (capture.fold, capture.layer_position);
     let range = renderer.ranges.of(key, Kind::Grid, channels.iter().copied());
     let colours = renderer.colours(range, capture.layer.is_signed());
     let by_activity = plan.grid_order == TileOrder::Activity;
