@@ -1,6 +1,6 @@
 //! Prints the JSON Schema of `manifest.json`, or of what `actviz compare --json` or
 //! `actviz insights --json` prints:
-//! `cargo run --no-default-features --example json_schema manifest > docs/manifest.schema.json`
+//! `cargo run --release --example json_schema manifest > docs/manifest.schema.json`
 
 use actviz::compare::Report;
 use actviz::insights::Document;

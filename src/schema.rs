@@ -13,7 +13,7 @@ pub fn text_of<T: JsonSchema>() -> String {
 mod tests {
     use super::*;
 
-    // To accept a change: cargo run --no-default-features --example json_schema NAME >
+    // To accept a change: cargo run --release --example json_schema NAME >
     // docs/NAME.schema.json
 
     #[test]
