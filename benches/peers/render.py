@@ -6,7 +6,8 @@ inference mode, batches, one pass for all layers of a fold.
 
     render.py heatmaps OUT LAYERS IMAGES FOLD.pth ...
     render.py forward COUNT BATCH FOLD.pt     the bare frozen network, for the bound
-    render.py checkpoint FOLD.pt FOLD.pth     what a training script would have saved
+    render.py checkpoints FOLDER K            K folds with random weights, each as FOLDER/fold_N.pt
+                                              (TorchScript) and FOLDER/fold_N.pth (state_dict)
 
 LAYERS is `ten`, the layers of models/resnet50, or `all` 49.
 """
@@ -115,8 +116,15 @@ def forward(count, batch, path):
     print(f"{time.perf_counter() - began:.4f}")
 
 
-def checkpoint(source, target):
-    torch.save(torch.jit.load(source).state_dict(), target)
+def checkpoints(folder, count):
+    from torchvision.models import resnet50
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for fold in range(1, count + 1):
+        torch.manual_seed(fold)
+        model = resnet50(num_classes=2).eval()
+        torch.save(model.state_dict(), f"{folder}/fold_{fold}.pth")
+        torch.jit.script(model).save(f"{folder}/fold_{fold}.pt")
 
 
 if __name__ == "__main__":
@@ -126,4 +134,4 @@ if __name__ == "__main__":
     elif what == "forward":
         forward(int(rest[0]), int(rest[1]), rest[2])
     else:
-        checkpoint(*rest)
+        checkpoints(rest[0], int(rest[1]))
