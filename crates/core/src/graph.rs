@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The values of a network that depend on its input, in the order of the code.
+/// The values of a network that depend on its input, in the order of the code. Their numbers
+/// grow, and each reads only values before it: a graph that arrives otherwise is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Graph {
     /// What the operators give. Code may write into what is there already (`y += x`): from
     /// there on what was written to is another value.
@@ -42,6 +44,41 @@ pub struct Value {
     pub sources: Vec<Option<ValueId>>,
 }
 
+/// A graph as it arrives, perhaps from a process that a network has taken over.
+#[derive(Deserialize)]
+struct Unchecked {
+    values: Vec<Value>,
+    taps: Vec<Option<ValueId>>,
+}
+
+/// A value that reads itself or a later one, or whose number was given before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("value {0} of the graph is out of order")]
+struct OutOfOrder(ValueId);
+
+impl TryFrom<Unchecked> for Graph {
+    type Error = OutOfOrder;
+
+    fn try_from(Unchecked { values, taps }: Unchecked) -> Result<Graph, OutOfOrder> {
+        let mut last = 0;
+        for value in &values {
+            if !value.comes_after(last) {
+                return Err(OutOfOrder(value.id));
+            }
+            last = value.id;
+        }
+        Ok(Graph { values, taps })
+    }
+}
+
+impl Value {
+    /// Whether it may follow the value `last`: whoever walks back along the sources ends at
+    /// the input.
+    fn comes_after(&self, last: ValueId) -> bool {
+        self.id > last && self.sources.iter().flatten().all(|source| *source < self.id)
+    }
+}
+
 /// A line that is none of a graph's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no line of a graph")]
@@ -61,7 +98,11 @@ impl FromStr for Graph {
             match line.split_once(' ') {
                 Some(("tap", "-")) => graph.taps.push(None),
                 Some(("tap", id)) => graph.taps.push(Some(id.parse().map_err(|_| unknown())?)),
-                Some(("value", fields)) => graph.values.push(value(fields).ok_or_else(unknown)?),
+                Some(("value", fields)) => {
+                    let last = graph.values.last().map_or(0, |value| value.id);
+                    let value = value(fields).filter(|value| value.comes_after(last));
+                    graph.values.push(value.ok_or_else(unknown)?);
+                }
                 _ => return Err(unknown()),
             }
         }
@@ -103,6 +144,19 @@ mod tests {
         assert_eq!(graph.values[0].kernel, [3, 3]);
         assert_eq!(graph.values[0].sources, [Some(0), None]);
         assert_eq!(graph.values[1].dimensions, Some(vec![1]));
+    }
+
+    #[test]
+    fn a_graph_that_goes_in_circles_is_none() {
+        let circle = |id: usize| Value { id, sources: vec![Some(1)], ..Value::default() };
+        for values in [vec![circle(1)], vec![circle(2), circle(2)], vec![circle(3), circle(2)]] {
+            let graph = Graph { values, taps: vec![Some(1)] };
+            let text = serde_json::to_string(&graph).expect("JSON");
+            let error = serde_json::from_str::<Graph>(&text).expect_err("out of order");
+            assert!(error.to_string().contains("out of order"), "{error}");
+        }
+        let text = "value 1 relu - - - - - : 0\nvalue 1 relu - - - - - : 1";
+        assert!(text.parse::<Graph>().is_err());
     }
 
     #[test]
