@@ -17,7 +17,7 @@ use crate::terminal::count;
 pub(crate) use atomic::{is_a_stream, open_own, read_file, temp_file};
 pub use atomic::{write_result, write_whole};
 use journal::{Access, Earlier, Journal};
-pub use journal::{JournalEntry, PendingMaps, ResumeIndex, file_is, is_whole};
+pub use journal::{JournalEntry, PendingMaps, ResumeIndex, file_is, is_whole, read_journal};
 
 /// The journal of a run under way. It carries the run's configuration, so that the next
 /// run knows an interrupted one of its own kind from somebody else's files.

@@ -25,7 +25,7 @@ use strum::{Display, EnumString, VariantNames};
 pub use context::Note;
 pub use divergence::{Divergence, Step};
 pub use measure::{Densest, PixelDifference};
-pub use raw::RawMeasured;
+pub use raw::{RawMeasured, npy_values};
 pub use side::Side;
 pub(crate) use side::{is_picture, is_raw};
 pub use tolerances::{Profile, Tolerances, Window};

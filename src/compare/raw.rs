@@ -63,8 +63,15 @@ fn failed(reason: String) -> RawMeasured {
 /// # Errors
 /// Why there are none, in words.
 pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
-    let bytes = output::read_file(path).map_err(|error| error.to_string())?;
-    let header = Header::of(&bytes).ok_or("it is no .npy file")?;
+    npy_values(&output::read_file(path).map_err(|error| error.to_string())?)
+}
+
+/// The values in the bytes of a NumPy file.
+///
+/// # Errors
+/// Why there are none, in words.
+pub fn npy_values(bytes: &[u8]) -> Result<ArrayD<f64>, String> {
+    let header = Header::of(bytes).ok_or("it is no .npy file")?;
     if !READ.contains(&header.number()) {
         return Err(header.is_not_read());
     }
@@ -77,7 +84,7 @@ pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
     }
     macro_rules! values {
         ($number:ty) => {
-            ArrayD::<$number>::read_npy(&bytes[..]).map(|values| values.mapv(f64::from))
+            ArrayD::<$number>::read_npy(bytes).map(|values| values.mapv(f64::from))
         };
     }
     let values = match header.number() {
@@ -89,9 +96,9 @@ pub(super) fn read(path: &Path) -> Result<ArrayD<f64>, String> {
         "u2" => values!(u16),
         "i4" => values!(i32),
         "u4" => values!(u32),
-        "i8" => ArrayD::<i64>::read_npy(&bytes[..]).map(|values| values.mapv(|v| v as f64)),
-        "u8" => ArrayD::<u64>::read_npy(&bytes[..]).map(|values| values.mapv(|v| v as f64)),
-        "b1" => ArrayD::<bool>::read_npy(&bytes[..]).map(|values| values.mapv(f64::from)),
+        "i8" => ArrayD::<i64>::read_npy(bytes).map(|values| values.mapv(|v| v as f64)),
+        "u8" => ArrayD::<u64>::read_npy(bytes).map(|values| values.mapv(|v| v as f64)),
+        "b1" => ArrayD::<bool>::read_npy(bytes).map(|values| values.mapv(f64::from)),
         _ => return Err(header.is_not_read()),
     };
     let values = values.map_err(|error| error.to_string())?;

@@ -139,11 +139,15 @@ pub(super) fn configuration(path: &Path) -> Option<Manifest> {
 }
 
 fn read(path: &Path) -> io::Result<(Option<Manifest>, Vec<JournalEntry>)> {
-    let mut lines = BufReader::new(regular::open(path)?).split(b'\n');
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let configuration = serde_json::from_slice(&first).ok();
-    let lines = lines.map_while(Result::ok).filter_map(|line| serde_json::from_slice(&line).ok());
-    Ok((configuration, lines.collect()))
+    Ok(read_journal(BufReader::new(regular::open(path)?)))
+}
+
+/// What a journal says: the configuration, and the lines that can be read.
+pub fn read_journal(from: impl BufRead) -> (Option<Manifest>, Vec<JournalEntry>) {
+    let mut lines = from.split(b'\n').map_while(Result::ok);
+    let configuration = lines.next().and_then(|first| serde_json::from_slice(&first).ok());
+    let lines = lines.filter_map(|line| serde_json::from_slice(&line).ok());
+    (configuration, lines.collect())
 }
 
 /// What earlier attempts at the same run have left.
