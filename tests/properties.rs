@@ -15,7 +15,7 @@ use actviz::merge::merge;
 use actviz::plan::Plan;
 use actviz::scale::{Range, Scale};
 use actviz::shard::Shard;
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use clap::Parser;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -152,7 +152,7 @@ fn run(place: &Path, out: &str, flags: &[&str]) {
     };
     let engine = FakeEngine(|_: &Path| Ok(FakeNetwork::default()));
     let plan = Plan::new(&args).unwrap();
-    let (talk, interrupt) = (Talk::new(Verbosity::Quiet), Interrupt::default());
+    let (talk, interrupt) = (Reporter::new(Verbosity::Quiet), Interrupt::default());
     let code = render::run(&args, &plan, &engine, (&talk, &interrupt), &mut Vec::new()).unwrap();
     assert_eq!(code, EXIT_DONE);
 }

@@ -10,7 +10,7 @@ use actviz::args::{Cli, Command as Subcommand};
 use actviz::bundle::Model;
 use actviz::commands::layers;
 use actviz::fake::{FakeEngine, FakeNetwork, write_archive};
-use actviz::talk::{Talk, Verbosity};
+use actviz::terminal::{Reporter, Verbosity};
 use assert_cmd::Command;
 use clap::{CommandFactory, Parser};
 use image::{Rgb, RgbImage};
@@ -53,7 +53,7 @@ fn layers_are_listed_in_a_table() {
     });
     let model = Model::find(&args.model.model, None, &[]).unwrap();
     let mut out = Vec::new();
-    layers::run(&args, &model, &engine, &Talk::new(Verbosity::Quiet), &mut out).unwrap();
+    layers::run(&args, &model, &engine, &Reporter::new(Verbosity::Quiet), &mut out).unwrap();
     assert_snapshot!(String::from_utf8(out).unwrap());
 }
 
