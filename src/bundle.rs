@@ -227,7 +227,8 @@ impl Model {
             Model::from_bundle(&places::find_bundle(name)?, count, only)?
         };
         let mut carried = None;
-        for FoldFile { fold, file, .. } in &model.folds {
+        for opened in &model.folds {
+            let FoldFile { fold, file, .. } = opened;
             if !file.is_file() {
                 let problem = match file.exists() {
                     true => "is no regular file",
@@ -238,7 +239,7 @@ impl Model {
                     "check the path, or choose the folds that exist with --folds K or --fold A,B",
                 ));
             }
-            let extra = match archive::check(file) {
+            let extra = match opened.open().and_then(|file| archive::check(&file)) {
                 // Of several folds, it is for the engine to say when its turn comes: the others
                 // can be run.
                 Err(Error::NotTorchScript { .. }) if model.folds.len() > 1 => None,

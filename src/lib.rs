@@ -71,4 +71,4 @@ pub mod stdout;
 pub mod terminal;
 pub mod worker;
 
-pub use actviz_core::{Error, archive, digest, engine, error, fake, graph, model_file};
+pub use actviz_core::{Error, archive, attempt, digest, engine, error, fake, graph, model_file};

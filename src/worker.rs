@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actviz_core::archive;
+use actviz_core::attempt::{Attempt, Outcome};
 use actviz_core::engine::{DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps};
 use actviz_core::model_file::ModelFile;
 use actviz_core::protocol::Settings;
@@ -129,14 +130,25 @@ impl StartingEngine {
     }
 }
 
+impl WorkerEngine {
+    /// Has the worker try something, to see whether its sandbox lets it through. `file` may
+    /// be changed, and so may its folder.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if it never answers; [`Error::Usage`] if it cannot be set up.
+    pub fn attempt(&self, attempt: Attempt, file: &ModelFile) -> Result<Outcome, Error> {
+        self.shared.attempt(attempt, file)
+    }
+}
+
 impl Engine for WorkerEngine {
     fn open(&self, file: &ModelFile, taps: Taps) -> Result<Box<dyn Network>, Error> {
-        archive::check(file.path())?;
+        archive::check(file)?;
         Ok(Box::new(WorkerNetwork::open(&self.shared, file, taps)?))
     }
 
     fn audit(&self, file: &ModelFile) -> Result<Vec<OperatorUse>, Error> {
-        archive::check(file.path())?;
+        archive::check(file)?;
         self.shared.audit(file)
     }
 

@@ -256,6 +256,9 @@ Examples:
 Exits with 1 if something that is there is broken, e.g. a bundle's file that is
 not the one its model.json names.")]
 pub struct DoctorArgs {
+    /// Also try out what the sandbox lets a network do, and what it would do without
+    #[arg(long)]
+    pub sandbox: bool,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,

@@ -1,16 +1,20 @@
 //! `actviz doctor`: is this machine set up?
 
 use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use strum::IntoEnumIterator;
 
 use super::{EXIT_DONE, EXIT_PARTLY, print_json};
 use crate::args::DoctorArgs;
+use crate::attempt::{Attempt, Outcome};
 use crate::bundle::{self, Description};
 use crate::digest;
 use crate::engine::{Engine, Runtime};
 use crate::error::Error;
+use crate::model_file::ModelFile;
 use crate::terminal::line;
 use crate::worker::{self, Libtorch, WorkerConfig, WorkerEngine};
 
@@ -25,7 +29,21 @@ struct Document {
     runtime: Option<Runtime>,
     /// Why there is none of the three before.
     problem: Option<String>,
+    /// What the sandbox allows; `None` if nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<Vec<Tried>>,
     places: Vec<Place>,
+}
+
+/// Something that was tried in two workers.
+#[derive(Serialize)]
+struct Tried {
+    attempt: Attempt,
+    /// The same in words.
+    what: &'static str,
+    in_sandbox: Outcome,
+    /// In a worker with `--no-sandbox`: what is refused there, too, is not the sandbox's work.
+    without: Outcome,
 }
 
 /// The libtorch that is taken, and why.
@@ -65,9 +83,10 @@ pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
         libtorch: None,
         runtime: None,
         problem: None,
+        sandbox: None,
         places,
     };
-    if let Err(error) = ask_engine(&mut document) {
+    if let Err(error) = ask_engine(&mut document, args.sandbox) {
         let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
         document.problem = Some(format!("{error}{hint}"));
     }
@@ -81,7 +100,7 @@ pub fn run(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
 }
 
 /// Finds engine and libtorch, starts the one with the other, and notes what is known so far.
-fn ask_engine(document: &mut Document) -> Result<(), Error> {
+fn ask_engine(document: &mut Document, sandbox: bool) -> Result<(), Error> {
     let program = worker::find_program()?;
     document.engine = Some(program.clone());
     let libtorch = Libtorch::find(&program)?;
@@ -91,8 +110,33 @@ fn ask_engine(document: &mut Document) -> Result<(), Error> {
         why: libtorch.origin.to_string(),
     });
     let config = WorkerConfig::of(program, libtorch);
-    document.runtime = Some(WorkerEngine::start(config)?.ready()?.runtime().clone());
+    let engine = WorkerEngine::start(config.clone())?.ready()?;
+    document.runtime = Some(engine.runtime().clone());
+    if sandbox {
+        document.sandbox = Some(try_all(&engine, config)?);
+    }
     Ok(())
+}
+
+/// Tries everything, on files that are there for it.
+fn try_all(inside: &WorkerEngine, mut config: WorkerConfig) -> Result<Vec<Tried>, Error> {
+    config.settings.sandbox = false;
+    let outside = WorkerEngine::start(config)?;
+    let place = tempfile::tempdir().map_err(Error::io("write into", &std::env::temp_dir()))?;
+    let file = place.path().join("file");
+    let write = |file: &Path| std::fs::write(file, b"a file to try things on");
+    write(&file).map_err(Error::io("write", &file))?;
+    let socket = place.path().join("socket");
+    // Held open, so that there is somebody to connect to.
+    let _listener = UnixListener::bind(&socket).map_err(Error::io("write", &socket))?;
+    let file = ModelFile::open(&file)?;
+    let outside = outside.ready()?;
+    let tried = |attempt: Attempt| {
+        let (in_sandbox, without) =
+            (inside.attempt(attempt, &file)?, outside.attempt(attempt, &file)?);
+        Ok(Tried { attempt, what: attempt.what(), in_sandbox, without })
+    };
+    Attempt::iter().map(tried).collect()
 }
 
 fn place(folder: PathBuf) -> Place {
@@ -127,6 +171,16 @@ fn wrong(file: &Path, expected: &str) -> Option<String> {
     }
 }
 
+/// In a word or two; the rest is in the JSON.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Allowed => "allowed",
+        Outcome::Refused(_) => "refused",
+        Outcome::Ended(_) => "ends the worker",
+        Outcome::Unknown => "not on this system",
+    }
+}
+
 fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "actviz          {}", document.actviz)?;
     if let Some(engine) = &document.engine {
@@ -142,6 +196,13 @@ fn print(document: &Document, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "  threads       {}", runtime.threads)?;
         writeln!(out, "  CUDA          {}", line(&runtime.cuda))?;
         writeln!(out, "  sandbox       {}", runtime.sandbox)?;
+    }
+    for (number, tried) in document.sandbox.iter().flatten().enumerate() {
+        if number == 0 {
+            writeln!(out, "{:<52}{:<20}without it", "what a network might try", "in the sandbox")?;
+        }
+        let (inside, without) = (word(&tried.in_sandbox), word(&tried.without));
+        writeln!(out, "  {:<50}{inside:<20}{without}", tried.what)?;
     }
     if let Some(problem) = &document.problem {
         writeln!(out, "problem         {}", line(problem))?;

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use actviz_core::archive::{self, Program};
+use actviz_core::attempt::{Attempt, Outcome};
 use actviz_core::engine::{OperatorUse, Runtime, Taps};
 use actviz_core::model_file::ModelFile;
 use actviz_core::protocol::{self, Answer, AsSocket, Message, NetworkId, Request};
@@ -108,6 +109,8 @@ impl Shared {
         let asked = Asked { request, numbers: &[], images: 1 };
         match slot.ask(&self.config, asked, file, Some(file)) {
             Ok((answer, _)) => {
+                // The worker knows of the file only what it was when it came.
+                file.check_unchanged()?;
                 slot.program = Some(program);
                 Ok((Place { generation: slot.generation, network }, answer))
             }
@@ -132,6 +135,19 @@ impl Shared {
         match answer? {
             (Answer::Audited(uses), _) => Ok(uses),
             _ => Err(nonsense(file)),
+        }
+    }
+
+    /// Has the worker try something. If it ends for that, the next question starts another.
+    pub fn attempt(&self, attempt: Attempt, file: &ModelFile) -> Result<Outcome, Error> {
+        let slot = &mut *self.lock();
+        let request = Request::Attempt { name: file.path().to_owned(), attempt };
+        let asked = Asked { request, numbers: &[], images: 1 };
+        match slot.ask(&self.config, asked, file, Some(file)) {
+            Ok((Answer::Attempted(outcome), _)) => Ok(outcome),
+            Ok(_) => Err(nonsense(file)),
+            Err(Error::Crashed { how, .. }) => Ok(Outcome::Ended(how)),
+            Err(error) => Err(error),
         }
     }
 
@@ -501,6 +517,7 @@ fn signal_name(signal: i32) -> String {
         11 => "SIGSEGV (memory that is not its own)",
         15 => "SIGTERM (ended from outside)",
         24 => "SIGXCPU (out of processor time)",
+        31 => "SIGSYS (it asked the system for what the sandbox refuses)",
         _ => return format!("signal {signal}"),
     };
     name.to_owned()

@@ -9,14 +9,13 @@ mod pickle;
 mod program;
 mod sniff;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use zip::ZipArchive;
 
 use crate::error::Error;
-use crate::model_file::ModelFile;
+use crate::model_file::{ModelFile, Reader};
 
 pub use directory::{Problem, check as check_directory, open};
 pub use program::{Program, is_constant, is_weight};
@@ -62,29 +61,26 @@ pub fn check_size(file: &ModelFile, limit: u64) -> Result<(), Error> {
     })
 }
 
-/// Checks that `file` is a TorchScript archive and returns what it carries to say about its
+/// Checks that a file is a TorchScript archive and returns what it carries to say about its
 /// own input, if anything.
 ///
 /// # Errors
 /// [`Error::NotTorchScript`] with what it is instead; [`Error::Io`] if it cannot be read.
-pub fn check(file: &Path) -> Result<Option<Carried>, Error> {
+pub fn check(model: &ModelFile) -> Result<Option<Carried>, Error> {
+    let file = model.path();
     let not = |problem: &str, hint: &str| Error::NotTorchScript {
         file: file.to_owned(),
         problem: problem.to_owned(),
         hint: hint.to_owned(),
     };
     let instead = |kind: sniff::Kind| not(&kind.problem, &kind.hint);
-    let mut handle = File::open(file).map_err(Error::io("read", file))?;
-    let length = handle.metadata().map_err(Error::io("read", file))?.len();
     let mut start = Vec::new();
-    Read::by_ref(&mut handle)
-        .take(sniff::START as u64)
-        .read_to_end(&mut start)
-        .map_err(Error::io("read", file))?;
+    let beginning_of = model.reader().take(sniff::START as u64).read_to_end(&mut start);
+    beginning_of.map_err(Error::io("read", file))?;
     if !start.starts_with(b"PK") {
-        return Err(instead(sniff::of_start(&start, length)));
+        return Err(instead(sniff::of_start(&start, model.length())));
     }
-    let mut archive = directory::open(handle).map_err(|_| {
+    let mut archive = directory::open(model.reader()).map_err(|_| {
         not(
             "the file is cut off or damaged (a zip archive without its directory)",
             "copy or download it again, and compare its size with the original",
@@ -107,7 +103,7 @@ pub fn check(file: &Path) -> Result<Option<Carried>, Error> {
 }
 
 /// What a pickle begins with, enough to tell what it holds; nothing of one that is damaged.
-fn beginning(archive: &mut ZipArchive<File>, name: &str) -> Vec<u8> {
+fn beginning(archive: &mut ZipArchive<Reader>, name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Ok(entry) = archive.by_name(name) {
         let _ = entry.take(1 << 16).read_to_end(&mut bytes);
@@ -115,7 +111,7 @@ fn beginning(archive: &mut ZipArchive<File>, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn read_text(archive: &mut ZipArchive<File>, name: &str, file: &Path) -> Result<String, Error> {
+fn read_text(archive: &mut ZipArchive<Reader>, name: &str, file: &Path) -> Result<String, Error> {
     /// A model.json has a few kilobytes; more is not read.
     const LIMIT: u64 = 1 << 20;
     let bad = |problem: String| Error::Json { file: file.join(name), problem };

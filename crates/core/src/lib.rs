@@ -11,6 +11,7 @@
 //! * [`error`]: what failed, on which file, and what to do about it.
 
 pub mod archive;
+pub mod attempt;
 pub mod digest;
 pub mod engine;
 pub mod error;

@@ -22,6 +22,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::{Attempt, Outcome};
 use crate::engine::{
     DeviceChoice, InputShape, LayerId, OperatorUse, Output, Precision, Probe, Runtime, Taps,
 };
@@ -78,6 +79,14 @@ pub enum Request {
         /// Which operators are layers.
         taps: Taps,
     },
+    /// Try this, to see whether the sandbox lets it through. The file that comes with this
+    /// message, and its folder, are there for it.
+    Attempt {
+        /// Where the file is.
+        name: PathBuf,
+        /// What.
+        attempt: Attempt,
+    },
     /// Close the network. There is no answer.
     Close {
         /// Which.
@@ -110,6 +119,8 @@ pub enum Answer {
     Ready(Runtime),
     /// What the file's code uses.
     Audited(Vec<OperatorUse>),
+    /// What came of the attempt.
+    Attempted(Outcome),
     /// The network is open.
     Opened {
         /// See [`crate::engine::Network::input_channels`].

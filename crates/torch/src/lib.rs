@@ -26,6 +26,8 @@
 //! # }
 //! ```
 
+#[allow(unsafe_code)]
+mod attempt;
 mod audit;
 mod capture;
 mod device;
@@ -40,6 +42,8 @@ mod prepared;
 mod records;
 pub mod sandbox;
 mod serve;
+#[cfg(target_os = "linux")]
+mod syscalls;
 
 use actviz_core::archive;
 use actviz_core::engine::{DeviceChoice, Engine, Network, OperatorUse, Precision, Runtime, Taps};

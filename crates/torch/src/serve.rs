@@ -10,7 +10,7 @@ use actviz_core::model_file::ModelFile;
 use actviz_core::protocol::{self, Answer, Failure, Message, NetworkId, Request, Settings};
 use ndarray::Array4;
 
-use crate::{TorchEngine, limits, sandbox};
+use crate::{TorchEngine, attempt, limits, sandbox};
 
 /// Sets the engine up as the first message says, and answers what is asked on `socket`
 /// until it is closed.
@@ -41,15 +41,11 @@ pub fn serve(mut socket: UnixStream) -> io::Result<()> {
 }
 
 fn set_up(settings: &Settings) -> Result<TorchEngine, Error> {
-    let sandbox = match settings.sandbox {
-        true => sandbox::enter()?.to_string(),
-        false => "off".to_owned(),
-    };
+    let landlock = settings.sandbox.then(sandbox::enter).transpose()?;
     let engine = TorchEngine::new(settings.device, settings.threads)?
         .computing_in(settings.precision)
         .allowing(&settings.allowed)
-        .within(settings.most_unpacked)
-        .shut_in(sandbox);
+        .within(settings.most_unpacked);
     // CUDA reserves far more addresses than it uses.
     if engine.runtime().device == Device::Cpu
         && let Some(bytes) = settings.most_memory.or_else(limits::memory_of_machine)
@@ -57,7 +53,11 @@ fn set_up(settings: &Settings) -> Result<TorchEngine, Error> {
         limits::limit_memory(bytes)
             .map_err(Error::io("limit the memory of", "this process".as_ref()))?;
     }
-    Ok(engine)
+    let Some(landlock) = landlock else { return Ok(engine.shut_in("off".to_owned())) };
+    // How many threads there may be is asked for in files, so these start now.
+    rayon::current_num_threads();
+    let seccomp = sandbox::close(matches!(engine.runtime().device, Device::Cuda(_)))?;
+    Ok(engine.shut_in(sandbox::State { landlock, seccomp }.to_string()))
 }
 
 fn answer_all(engine: &dyn Engine, socket: &mut UnixStream) -> io::Result<()> {
@@ -91,6 +91,9 @@ fn answer(
     let answer = match header {
         Request::Hello { .. } => return Err(Error::usage("the engine is set up already")),
         Request::Audit { name } => Answer::Audited(engine.audit(&sent(&name)?)?),
+        Request::Attempt { name, attempt } => {
+            Answer::Attempted(attempt::attempt(attempt, &sent(&name)?))
+        }
         Request::Open { network, name, taps } => {
             let opened = engine.open(&sent(&name)?, taps)?;
             let (input_channels, graph) = (opened.input_channels(), opened.graph().cloned());

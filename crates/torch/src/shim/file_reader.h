@@ -5,7 +5,6 @@
 #include <caffe2/serialize/read_adapter_interface.h>
 #include <c10/util/Exception.h>
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,9 +17,11 @@ namespace actviz {
 class FileReader : public caffe2::serialize::ReadAdapterInterface {
  public:
   explicit FileReader(int file) : file_(file) {
-    struct stat found;
-    TORCH_CHECK(fstat(file, &found) == 0, "the file cannot be looked at");
-    size_ = static_cast<size_t>(found.st_size);
+    // Not fstat: glibc asks by path, too, and the sandbox refuses all that does. Nobody reads
+    // at the place that this moves.
+    const auto end = lseek(file, 0, SEEK_END);
+    TORCH_CHECK(end >= 0, "the file cannot be looked at");
+    size_ = static_cast<size_t>(end);
   }
 
   size_t size() const override {
