@@ -202,6 +202,70 @@ fn a_second_ctrl_c_ends_a_run_at_once() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+/// The commands that run networks, with one that never answers.
+fn hanging(place: &Place, command: &str) -> Child {
+    let hostile = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile/endless.pt");
+    let mut hanging = Command::new(env!("CARGO_BIN_EXE_actviz"));
+    hanging.current_dir(place.0.path()).arg(command).arg("-m").arg(hostile);
+    hanging.args(["--input-size", "8", "--quiet"]);
+    match command {
+        "render" => hanging.args(["-o", "out", "images"]),
+        "insights" => hanging.arg("images"),
+        _ => &mut hanging,
+    };
+    let mut child = hanging.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Until its worker computes: that takes more of a processor than being loaded.
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let start = Instant::now();
+    while Path::new("/proc/self/task").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "{command} ended by itself");
+        assert!(start.elapsed() < Duration::from_secs(120), "{command} runs nothing");
+        let worker = fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
+        if !worker.is_empty() {
+            // proc_pid_stat(5): field 14 is the time in user mode, in hundredths of a second.
+            let figures = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap_or_default();
+            let ticks: u64 = figures.split(' ').nth(13).unwrap_or("0").parse().unwrap();
+            if ticks > 200 {
+                break;
+            }
+        }
+        sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+#[test]
+fn a_signal_ends_a_command_whose_network_hangs_without_waiting_for_the_time_limit() {
+    let place = Place::new(1);
+    for command in ["render", "insights", "layers"] {
+        for number in [Signal::TERM, Signal::INT] {
+            let mut child = hanging(&place, command);
+            let start = Instant::now();
+            signal(&child, number);
+            let status = child.wait().unwrap();
+            // A second of grace for an answer, and the time that a busy machine takes; the
+            // limit is ten minutes.
+            let taken = start.elapsed();
+            assert!(taken < Duration::from_secs(20), "{command}: {taken:?}");
+            let number = number.as_raw();
+            let ended = status.signal() == Some(number) || status.code() == Some(128 + number);
+            assert!(ended, "{command}: {status}");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_whose_network_hangs_at_once() {
+    let place = Place::new(1);
+    let mut child = hanging(&place, "render");
+    signal(&child, Signal::TERM);
+    sleep(Duration::from_millis(20));
+    let start = Instant::now();
+    signal(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+}
+
 #[test]
 fn two_attempts_at_one_shard_at_once_do_no_harm() {
     let place = Place::new(200);

@@ -17,7 +17,7 @@ use std::path::Path;
 use crate::args::{Cli, Command};
 use crate::bundle::{FoldFile, Model, in_words};
 use crate::engine::Precision;
-use crate::error::Error;
+use crate::error::{EXIT_NOTHING_DONE, EXIT_TRY_AGAIN, Error};
 use crate::interrupt::Interrupt;
 use crate::plan::Plan;
 use crate::stdout::Stdout;
@@ -56,10 +56,20 @@ fn dispatch(command: Command, reporter: &Reporter, stdout: &mut Stdout) -> anyho
             // Before any other thread is there: each hears of signals.
             let interrupt = Interrupt::listen()?;
             let cancelled = interrupt.clone();
-            let config = configuration(&args.run, plan.precision, plan.deterministic)?
-                .until(move || cancelled.is_set());
-            let engine = start(config, std::slice::from_ref(&plan.model), reporter)?;
-            render::run(&args, &plan, &engine, (reporter, &interrupt), stdout)
+            let run = || {
+                let config = configuration(&args.run, plan.precision, plan.deterministic)?
+                    .until(move || cancelled.is_set());
+                let engine = start(config, std::slice::from_ref(&plan.model), reporter)?;
+                render::run(&args, &plan, &engine, (reporter, &interrupt), stdout)
+            };
+            run().or_else(|error| match interrupt.exit_code() {
+                // A network that hung was given up for the signal, and is not what went wrong.
+                Some(code) if exit_code(&error) != EXIT_TRY_AGAIN => {
+                    reporter.warn("interrupted before the first picture");
+                    Ok(code)
+                }
+                _ => Err(error),
+            })
         }
         Command::Layers(args) => {
             let model = Model::find(&args.model.model, args.model.folds, &args.model.fold)?;
@@ -83,6 +93,11 @@ fn dispatch(command: Command, reporter: &Reporter, stdout: &mut Stdout) -> anyho
         Command::Show(args) => show::run(&args, stdout),
         Command::Doctor(args) => doctor::run(&args, stdout),
     }
+}
+
+/// The exit code of an error.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Error>().map_or(EXIT_NOTHING_DONE, Error::exit_code)
 }
 
 /// Starts the worker. While it loads libtorch, the files' SHA-256 are read.
