@@ -1,6 +1,7 @@
 //! The output folder: who may write into it, and what a run leaves there.
 
 mod atomic;
+mod durable;
 mod journal;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use crate::terminal::count;
 
 pub(crate) use atomic::{is_a_stream, open_own, read_file, temp_file};
 pub use atomic::{write_result, write_whole};
+use durable::Unsynced;
 use journal::{Access, Earlier, Journal};
 pub use journal::{JournalEntry, PendingMaps, ResumeIndex, file_is, is_whole, read_journal};
 
@@ -41,6 +43,8 @@ pub struct Folder {
     written: AtomicBool,
     /// The folder and those above it, as far as this run made them, innermost first.
     made: Vec<PathBuf>,
+    /// What is not on the disk yet; `None` if nobody waits for it.
+    unsynced: Option<Unsynced>,
 }
 
 /// The name of the journal: shards of one run have one each.
@@ -156,7 +160,30 @@ impl Folder {
         let path = path.to_owned();
         let earlier = files_of(&earlier, shard);
         let written = AtomicBool::new(false);
-        Ok((Folder { path, shard, journal, alone, earlier, written, made }, kept))
+        let unsynced = None;
+        Ok((Folder { path, shard, journal, alone, earlier, written, made, unsynced }, kept))
+    }
+
+    /// From now on, what is noted as written outlives a loss of power.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be brought to the disk.
+    pub fn outlive_power(&mut self) -> Result<(), Error> {
+        let parents = self.made.iter().filter_map(|folder| folder.parent());
+        let mut parents = parents.filter(|parent| !parent.as_os_str().is_empty());
+        parents.try_for_each(durable::sync).map_err(self.failed())?;
+        self.unsynced = Some(Unsynced::default());
+        Ok(())
+    }
+
+    /// Waits until all that was written is on the disk, if that is wanted.
+    fn sync(&self) -> Result<(), Error> {
+        let synced = self.unsynced.as_ref().map_or(Ok(()), |files| files.sync(&self.path));
+        synced.map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl FnOnce(io::Error) -> Error {
+        Error::io("write into", &self.path)
     }
 
     /// Notes what has become whole, for a run that goes on after an interruption.
@@ -169,7 +196,10 @@ impl Folder {
         }
         let file = || self.path.join(journal_name(self.shard));
         self.written.store(true, Ordering::Relaxed);
-        self.journal.append(lines).map_err(|error| Error::io("write", &file())(error))
+        self.sync()?;
+        let noted = self.journal.append(lines);
+        let noted = noted.and_then(|()| self.unsynced.as_ref().map_or(Ok(()), |_| self.journal.sync()));
+        noted.map_err(|error| Error::io("write", &file())(error))
     }
 
     /// The file for maps that wait for other images; no shard has any.
@@ -192,6 +222,9 @@ impl Folder {
         file.as_file_mut().write_all(bytes).map_err(fail)?;
         file.persist(&target).map_err(|error| fail(error.error))?;
         self.written.store(true, Ordering::Relaxed);
+        if let Some(unsynced) = &self.unsynced {
+            unsynced.add(&target);
+        }
         Ok(())
     }
 
@@ -226,7 +259,10 @@ impl Folder {
                 }
             }
         }
+        // The manifest promises the pictures, and its being there lets the journal go.
+        self.sync()?;
         self.write(&manifest.file_name(), manifest.to_json().as_bytes())?;
+        self.sync()?;
         self.remove_bookkeeping();
         Ok(())
     }
@@ -239,7 +275,11 @@ impl Folder {
     pub fn pause(self, manifest: &Manifest) -> Result<(), Error> {
         match self.shard {
             Some(_) => Ok(()),
-            None => self.write(manifest::FILE_NAME, manifest.to_json().as_bytes()),
+            None => {
+                self.sync()?;
+                self.write(manifest::FILE_NAME, manifest.to_json().as_bytes())?;
+                self.sync()
+            }
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Plan {
     pub raw: bool,
     /// Whether everything is made anew, among whatever files.
     pub force: bool,
+    /// What is promised is on the disk.
+    pub sync: bool,
 }
 
 /// `--batch`
@@ -290,6 +292,7 @@ impl Plan {
             out: args.out.clone(),
             raw: args.raw,
             force: args.force,
+            sync: !args.no_sync,
         })
     }
 

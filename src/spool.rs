@@ -95,6 +95,14 @@ impl Spool {
         Ok(Stored { offset, length: bytes.len() })
     }
 
+    /// Waits until all that was stored is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`], among them a full disk.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.with(|file| file.sync_data())
+    }
+
     /// The bytes that were stored.
     ///
     /// # Errors

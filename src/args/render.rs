@@ -184,6 +184,10 @@ pub struct RenderArgs {
     /// Print what would be read and written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not wait for the disk: after a loss of power, pictures that are noted as whole may
+    /// be damaged
+    #[arg(long)]
+    pub no_sync: bool,
     /// Write into a folder that holds other files, and make everything anew; an earlier
     /// run's pictures are replaced, files of others are kept
     #[arg(long)]

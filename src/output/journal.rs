@@ -118,6 +118,11 @@ impl Journal {
         (&self.file).write_all(b"\n")
     }
 
+    /// Waits until it is on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Adds lines, whole as far as the system allows.
     pub fn append(&self, lines: &[impl Serialize]) -> io::Result<()> {
         let mut text = Vec::new();

@@ -244,7 +244,10 @@ impl<'a> Render<'a> {
         for (fold, sha256) in run.folds.iter_mut().zip(digests.collect::<Result<Vec<_>, _>>()?) {
             fold.sha256 = sha256;
         }
-        let (folder, kept) = Folder::open(&self.plan.out, &run)?;
+        let (mut folder, kept) = Folder::open(&self.plan.out, &run)?;
+        if self.plan.sync {
+            folder.outlive_power()?;
+        }
         let kept = if self.plan.force { ResumeIndex::default() } else { kept };
         let captures = self.plan.model.folds.len() * self.plan.images.len() * opened.layers.len();
         self.reporter.start(captures as u64, self.plan.unit());

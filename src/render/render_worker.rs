@@ -107,6 +107,9 @@ impl RenderWorker<'_> {
             });
             self.reporter.advance(1);
         }
+        if self.plan.sync {
+            self.context.maps.sync()?;
+        }
         self.context.folder.note(&lines)?;
         Ok(captures)
     }
