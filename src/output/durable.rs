@@ -56,3 +56,36 @@ pub(super) fn sync(path: &Path) -> io::Result<()> {
         done => done,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::output::{Folder, Line};
+
+    /// A file that cannot be brought to the disk: in its place is a link that leads to itself.
+    #[cfg(unix)]
+    fn note_what_cannot_be_synced(wait: bool) -> (bool, String) {
+        let place = tempfile::tempdir().expect("a folder");
+        let run = crate::manifest::tests::example(&[]);
+        let (mut folder, _) = Folder::open(place.path(), &run).expect("open");
+        if wait {
+            folder.outlive_power().expect("a disk");
+        }
+        folder.write("1_1.png", b"picture").expect("written");
+        let file = place.path().join("1_1.png");
+        std::fs::remove_file(&file).expect("removed");
+        std::os::unix::fs::symlink(&file, &file).expect("a link");
+        let (image, image_sha256) = ("promised.png".to_owned(), String::new());
+        let line = Line { image, image_sha256, pictures: Vec::new(), waiting: None };
+        let noted = folder.note(&[line]).is_ok();
+        (noted, std::fs::read_to_string(place.path().join(".actviz-run")).expect("a journal"))
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_not_on_the_disk_is_not_promised() {
+        let (noted, journal) = note_what_cannot_be_synced(true);
+        assert!(!noted && !journal.contains("promised.png"), "{journal}");
+        let (noted, journal) = note_what_cannot_be_synced(false);
+        assert!(noted && journal.contains("promised.png"), "{journal}");
+    }
+}
