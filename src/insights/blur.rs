@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoEnumIterator};
 
+use actviz_core::operators::{self, Class};
+
 use super::structure::{Step, Structure};
 use crate::layers::Layer;
 
@@ -43,32 +45,17 @@ pub struct Share {
     pub operators: usize,
 }
 
-/// Operators that are neither activations nor of a kind of their own.
-const OTHERS: &[&str] = &[
-    "sub",
-    "mul",
-    "div",
-    "cat",
-    "slice",
-    "pad",
-    "constant_pad_nd",
-    "reflection_pad2d",
-    "replication_pad2d",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "conv_transpose2d",
-];
-
-/// Kinds of operators by what their names say; `add` is a sum of branches, or of one and a
-/// constant.
+/// The kind of a layer's operator, by the table; [`Kind::Other`] if it is not in there. `add`
+/// is a sum of branches, or of one and a constant.
 pub fn kind(layer: &Layer) -> Kind {
-    match layer.operator.as_str() {
-        "conv2d" | "linear" => Kind::Convolution,
-        name if name.contains("pool") => Kind::Pooling,
-        name if name.ends_with("_norm") => Kind::Normalisation,
-        "add" => Kind::Add,
-        name if OTHERS.contains(&name) || name.starts_with("upsample") => Kind::Other,
-        _ => Kind::Activation,
+    match operators::find(&layer.operator).map(|operator| operator.class) {
+        Some(Class::Convolution | Class::Linear) => Kind::Convolution,
+        Some(Class::Pooling) => Kind::Pooling,
+        Some(Class::Normalisation) => Kind::Normalisation,
+        Some(Class::Sum) => Kind::Add,
+        Some(Class::Activation) => Kind::Activation,
+        None if is_merged(layer) => Kind::Activation,
+        _ => Kind::Other,
     }
 }
 
@@ -86,7 +73,7 @@ fn kind_of(step: &Step, layers: &[Layer], structure: &Structure) -> Kind {
 /// Whether quantizing has made one operator of an activation and what comes before it: nobody
 /// can tell which of them took what.
 fn is_merged(layer: &Layer) -> bool {
-    layer.operator.ends_with("_relu") && layer.operator != "leaky_relu"
+    operators::merged(&layer.operator).is_some()
 }
 
 /// What each kind took on the way to a layer. `input` is the detail of what the network is
@@ -124,6 +111,22 @@ pub fn is_activation(layer: &Layer) -> bool {
 mod tests {
     use super::*;
     use crate::layers::Layout;
+
+    #[test]
+    fn an_operator_that_nobody_knows_is_no_activation() {
+        let layer = |operator: &str| Layer {
+            name: "layer".to_owned(),
+            operator: operator.to_owned(),
+            shape: vec![1, 8, 8],
+            layout: Layout::ChannelsFirst,
+            parameters: 0,
+        };
+        assert_eq!(kind(&layer("mystery")), Kind::Other);
+        assert!(!is_activation(&layer("mystery_relu")));
+        assert_eq!(kind(&layer("gelu")), Kind::Activation);
+        assert_eq!(kind(&layer("conv_transpose2d")), Kind::Other);
+        assert_eq!(kind(&layer("upsample_nearest2d")), Kind::Other);
+    }
 
     #[test]
     fn a_merged_activation_is_a_layer_whose_loss_is_not_the_activation_s() {

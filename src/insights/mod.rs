@@ -5,6 +5,8 @@ pub mod blur;
 pub mod channels;
 pub mod effective;
 mod measure;
+#[cfg(test)]
+mod notation;
 pub mod reach;
 pub mod spectrum;
 pub mod structure;

@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use actviz_core::operators::{self, Channels, Class};
+
 use super::structure::Value;
 
 /// The part of the image that one value of a layer can depend on, by height and width.
@@ -61,114 +63,16 @@ impl ValueReach {
         ValueReach { reach: Reach::Unknown, order: Order::Unknown, mixed: false };
 }
 
-/// Operators on each value alone, or on those of the same place.
-const POINTWISE: &[&str] = &[
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "pow",
-    "sqrt",
-    "rsqrt",
-    "exp",
-    "log",
-    "neg",
-    "abs",
-    "sign",
-    "floor",
-    "ceil",
-    "round",
-    "square",
-    "reciprocal",
-    "sin",
-    "cos",
-    "tan",
-    "atan",
-    "erf",
-    "log1p",
-    "log2",
-    "expm1",
-    "lerp",
-    "rsub",
-    "remainder",
-    "fmod",
-    "gt",
-    "ge",
-    "lt",
-    "le",
-    "eq",
-    "ne",
-    "logical_not",
-    "masked_fill",
-    "nan_to_num",
-    "type_as",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "maximum",
-    "minimum",
-    "where",
-    "batch_norm",
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "prelu",
-    "rrelu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "mish",
-    "hardswish",
-    "hardtanh",
-    "hardsigmoid",
-    "sigmoid",
-    "tanh",
-    "softplus",
-    "threshold",
-    "log_sigmoid",
-    "hardshrink",
-    "softshrink",
-];
-/// Operators that give the map that they get.
-const COPIES: &[&str] =
-    &["dropout", "feature_dropout", "clone", "contiguous", "to", "detach", "copy", "permute", "If"];
-/// Operators that put values into something that holds them.
-pub(super) const HOLDERS: &[&str] = &[
-    "ListConstruct",
-    "TupleConstruct",
-    "DictConstruct",
-    "append",
-    "insert",
-    "extend",
-    "_set_item",
-    "written_inside",
-];
-/// Operators that take a value out of it.
-pub(super) const READS: &[&str] =
-    &["ListUnpack", "TupleUnpack", "TupleIndex", "__getitem__", "get", "pop"];
-/// Operators that mix all values along their dimensions.
-const MIXERS: &[&str] = &["mean", "sum", "amax", "amin", "softmax", "log_softmax", "layer_norm"];
-/// Operators that join or part tensors along their dimensions.
-const JOINERS: &[&str] = &["cat", "chunk", "split", "split_with_sizes", "ConstantChunk"];
-/// Operators after which every value depends on the whole image.
-const GLOBAL: &[&str] = &[
-    "addmm",
-    "batch_norm_of_batch",
-    "group_norm",
-    "instance_norm",
-    "scaled_dot_product_attention",
-];
-
-pub(super) fn is(value: &Value, list: &[&str]) -> bool {
-    list.contains(&value.operator.as_str())
+/// What the operator of a value does to the map; nobody can tell if it is not in the table.
+pub(super) fn field(value: &Value) -> operators::Field {
+    operators::find(&value.operator).map_or(operators::Field::Unknown, |operator| operator.field)
 }
 
 /// Whether the mean over the channels is the same before and after. A concatenation
 /// changes it, so a list that is held together does not.
 pub(super) fn keeps_map(value: &Value) -> bool {
-    is(value, COPIES) || is(value, HOLDERS) || is(value, READS)
+    use operators::Field::{Copies, Holds, Reads};
+    matches!(field(value), Copies | Holds | Reads)
 }
 
 /// What is known of all sources together; `None` of none.
@@ -183,54 +87,57 @@ pub(super) fn merged(sources: &[ValueReach]) -> Option<ValueReach> {
 
 /// What is known of what an operator gives, by what is known of what it reads.
 pub(super) fn through(value: &Value, from: ValueReach) -> ValueReach {
+    use operators::Field::{Holds, Reads};
     let order = order_after(value, from.order);
-    let mixed = from.mixed && (is(value, HOLDERS) || is(value, READS));
-    if is(value, READS) && from.mixed {
+    let mixed = from.mixed && matches!(field(value), Holds | Reads);
+    if field(value) == Reads && from.mixed {
         return ValueReach::UNKNOWN;
     }
     ValueReach { reach: reach_after(value, from), order, mixed }
 }
 
 fn order_after(value: &Value, order: Order) -> Order {
-    match (value.operator.as_str(), value.dims.as_deref(), order) {
-        ("permute", Some([0, 2, 3, 1]), Order::First) => Order::Last,
-        ("permute", Some([0, 3, 1, 2]), Order::Last) => Order::First,
-        ("permute", Some([0, 1, 2, 3]), order) => order,
-        ("permute" | "squeeze" | "flatten", ..) => Order::Unknown,
+    let channels = operators::find(&value.operator).map(|operator| operator.channels);
+    match (channels, value.dims.as_deref(), order) {
+        (Some(Channels::Moved), Some([0, 2, 3, 1]), Order::First) => Order::Last,
+        (Some(Channels::Moved), Some([0, 3, 1, 2]), Order::Last) => Order::First,
+        (Some(Channels::Moved), Some([0, 1, 2, 3]), order) => order,
+        (Some(Channels::Moved | Channels::Unknown), ..) => Order::Unknown,
         _ => order,
     }
 }
 
 fn reach_after(value: &Value, from: ValueReach) -> Reach {
-    let operator = value.operator.as_str();
-    let Reach::Window(field) = from.reach else { return from.reach };
+    use operators::Field as F;
+    let Reach::Window(seen) = from.reach else { return from.reach };
     let [kernel, stride, padding, dilation] = value.window;
-    let is_first = from.order == Order::First;
-    match operator {
-        "conv2d" | "_convolution" | "convolution" | "max_pool2d" | "avg_pool2d" if is_first => {
+    let operator = operators::find(&value.operator);
+    let is_pool = operator.is_some_and(|operator| operator.class == Class::Pooling);
+    let is_moved = operator.is_some_and(|operator| operator.channels == Channels::Moved);
+    match field(value) {
+        F::Window if from.order == Order::First => {
             // A pool without a stride steps by its kernel.
-            let step = stride.or(kernel.filter(|_| operator.ends_with("pool2d")));
+            let step = stride.or(kernel.filter(|_| is_pool));
             let sizes = kernel.zip(step).zip(padding).zip(dilation);
             sizes.map_or(Reach::Unknown, |(((kernel, step), padding), dilation)| {
-                Reach::Window(widened(field, kernel, step, padding, dilation))
+                Reach::Window(widened(seen, kernel, step, padding, dilation))
             })
         }
-        "adaptive_avg_pool2d" | "adaptive_max_pool2d" if kernel == Some([1.0; 2]) => Reach::Whole,
+        F::Grid if kernel == Some([1.0; 2]) => Reach::Whole,
         // Vectors, on their way to a layer that takes all of them.
-        "flatten" if value.dims.as_deref() == Some(&[1]) => Reach::Whole,
+        F::Flattens if value.dims.as_deref() == Some(&[1]) => Reach::Whole,
         // Height and width may have changed places.
-        "permute" if order_after(value, from.order) == Order::Unknown => Reach::Unknown,
-        "linear" if from.order != Order::Last => Reach::Unknown,
-        "linear" | "squeeze" => from.reach,
-        _ if is(value, GLOBAL) => Reach::Whole,
-        _ if is(value, MIXERS) || is(value, JOINERS) => match sides(value, from.order) {
+        F::Copies if is_moved && order_after(value, from.order) == Order::Unknown => Reach::Unknown,
+        F::Channels if from.order != Order::Last => Reach::Unknown,
+        F::Channels | F::Squeezes => from.reach,
+        F::Whole => Reach::Whole,
+        field @ (F::Mixes | F::Joins) => match sides(value, from.order) {
             Some([false, false]) => from.reach,
-            Some([true, true]) if is(value, MIXERS) => Reach::Whole,
+            Some([true, true]) if field == F::Mixes => Reach::Whole,
             _ => Reach::Unknown,
         },
-        _ if is(value, POINTWISE) || is(value, COPIES) => from.reach,
-        _ if is(value, HOLDERS) || is(value, READS) => from.reach,
-        _ => Reach::Unknown,
+        F::Pointwise | F::Copies | F::Holds | F::Reads => from.reach,
+        F::Window | F::Grid | F::Flattens | F::Unknown => Reach::Unknown,
     }
 }
 

@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use actviz_core::graph::{self, Graph};
+use actviz_core::operators::Field;
 
-use super::reach::{self, HOLDERS, READS, Reach, ValueReach, is, keeps_map};
+use super::reach::{self, Reach, ValueReach, field, keeps_map};
 
 /// Which operator reads which, with windows of height and width.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,7 @@ impl Structure {
 
     #[cfg(test)]
     pub(super) fn parse(text: &str) -> Structure {
-        Structure::of(&text.parse().expect("a graph"))
+        Structure::of(&super::notation::graph(text).expect("a graph"))
     }
 
     /// How many taps the code has.
@@ -105,10 +106,10 @@ impl Structure {
                 .filter(|id| ways.contains_key(id))
                 .collect();
             let several = sources.iter().any(|id| mixed.contains(id));
-            if is(value, READS) && several {
+            if field(value) == Field::Reads && several {
                 continue;
             }
-            if is(value, HOLDERS) && (several || sources.iter().any(|id| *id != sources[0])) {
+            if field(value) == Field::Holds && (several || sources.iter().any(|id| *id != sources[0])) {
                 mixed.insert(value.id);
             }
             let longest = sources.iter().filter_map(|id| ways.get(id)).copied().reduce(longer);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use layout::{ChannelAxis, matrix};
 
 use crate::error::Error;
+use crate::operators::{self, Sign};
 
 /// How a layer's tensor is to be read as channels x height x width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +47,12 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Whether its activation function can give values below zero.
+    /// Whether its operator can give values below zero, whatever it gave so far. Of one that
+    /// is not known ([`operators`]) the values decide.
     pub fn is_signed(&self) -> bool {
-        SIGNED.contains(&self.operator.as_str())
+        let merged = || operators::merged(&self.operator).map(|(_, activation)| activation);
+        let operator = operators::find(&self.operator).or_else(merged);
+        operator.is_some_and(|operator| operator.sign == Sign::Any)
     }
 
     /// Whether the layer has a picture: height and width.
@@ -56,28 +60,6 @@ impl Layer {
         self.layout != Layout::Flat
     }
 }
-
-/// The activation functions that give values below zero, whatever they gave so far.
-const SIGNED: [&str; 18] = [
-    "celu",
-    "elu",
-    "gelu",
-    "hardshrink",
-    "hardswish",
-    "hardtanh",
-    "leaky_relu",
-    "logsigmoid",
-    "mish",
-    "prelu",
-    "rrelu",
-    "selu",
-    "silu",
-    "softshrink",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-    "threshold",
-];
 
 /// Checks that two folds, each with its number, have the same layers.
 ///

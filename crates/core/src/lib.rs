@@ -2,7 +2,7 @@
 //!
 //! * [`engine`]: the seam. `Engine` opens model files, `Network` runs one. [`protocol`]
 //!   carries it between two processes; [`fake`] answers it in tests.
-//! * [`graph`]: which operator of a network reads which.
+//! * [`graph`]: which operator of a network reads which; [`operators`]: what is known of each.
 //! * [`layers`]: what an activation layer is, and how its tensor is read as a picture.
 //! * [`reduce`]: how a layer's channels become one map.
 //! * [`model_file`]: a network's file, opened once; [`archive`]: what it is, before libtorch
@@ -19,6 +19,7 @@ pub mod fake;
 pub mod graph;
 pub mod layers;
 pub mod model_file;
+pub mod operators;
 pub mod protocol;
 pub mod reduce;
 pub mod regular;

@@ -1,6 +1,7 @@
-// The operators of a graph: visiting them, and which are activations or change how fine a
-// map is.
+// The operators of a graph: visiting them, and what the table (operators.rs) says of each.
 #pragma once
+
+#include "operator_table.h"
 
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
@@ -26,17 +27,6 @@ inline void for_each_node(Block* block, const std::function<void(Node*)>& visit)
       for_each_node(node->g(attr::Subgraph)->block(), visit);
     }
   }
-}
-
-// The pointwise activations of torch.nn.functional that are one operator each.
-// softsign and tanhshrink have none and are found by their pattern.
-inline const std::unordered_set<std::string>& activations() {
-  static const std::unordered_set<std::string> names{
-      "relu",     "relu6",      "leaky_relu",  "prelu",       "rrelu",      "elu",
-      "selu",     "celu",       "gelu",        "silu",        "mish",       "hardswish",
-      "hardtanh", "hardsigmoid", "sigmoid",    "tanh",        "softplus",   "threshold",
-      "log_sigmoid", "hardshrink", "softshrink"};
-  return names;
 }
 
 inline bool is_tensor_constant(Node* node) {
@@ -86,9 +76,77 @@ inline bool is_quantized(const Node* node) {
   return std::strcmp(node->kind().ns().toUnqualString(), "quantized") == 0;
 }
 
-inline bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() &&
-      text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+// The row of this name; null if there is none.
+inline const OperatorRow* row_of(const std::string& name) {
+  const auto& table = operator_table();
+  const auto found = table.find(name);
+  return found == table.end() ? nullptr : &found->second;
+}
+
+// The operator's name; `add_` is `add`, but `__getitem__` is no such operator.
+inline std::string name_of(const Node* node) {
+  std::string name = node->kind().toUnqualString();
+  const bool is_private = name.rfind("__", 0) == 0;
+  if (name.back() == '_' && !is_private && (node->kind().is_aten() || is_quantized(node))) {
+    name.pop_back();
+  }
+  return name;
+}
+
+// What quantizing has made one operator of has its own name: conv2d_relu, add_relu, ...
+// Gives the row of what comes before the activation, as `merged` of operators.rs does.
+inline const OperatorRow* merged_row(const std::string& name) {
+  for (size_t at = name.find('_'); at != std::string::npos; at = name.find('_', at + 1)) {
+    const auto* after = row_of(name.substr(at + 1));
+    if (!after || after->kind != Class::Activation) {
+      continue;
+    }
+    const std::string before = name.substr(0, at);
+    if (const auto* row = row_of(before)) {
+      return row;
+    }
+    const size_t middle = before.rfind('_');
+    if (middle != std::string::npos && row_of(before.substr(middle + 1))) {
+      if (const auto* row = row_of(before.substr(0, middle))) {
+        return row;
+      }
+    }
+  }
+  return nullptr;
+}
+
+// What is known of an operator; null if nothing is.
+inline const OperatorRow* row_of(const Node* node) {
+  if (!node->kind().is_aten() && !node->kind().is_prim() && !is_quantized(node)) {
+    return nullptr;
+  }
+  const std::string name = name_of(node);
+  const auto* row = row_of(name);
+  return row || !is_quantized(node) ? row : merged_row(name);
+}
+
+// Where the argument of this name stands among the inputs.
+inline std::optional<size_t> position(Node* node, const std::string& name) {
+  const FunctionSchema* schema = node->maybeSchema();
+  const auto at = schema ? schema->argumentIndexWithName(name) : std::nullopt;
+  if (!at || static_cast<size_t>(*at) >= node->inputs().size()) {
+    return std::nullopt;
+  }
+  return static_cast<size_t>(*at);
+}
+
+// Whether the dimensions that it works along are gone in what it gives.
+inline bool drops_dimensions(Node* node) {
+  const auto at = position(node, "keepdim");
+  const auto keeps = at ? toIValue(node->input(*at)) : std::nullopt;
+  return at && !(keeps && keeps->isBool() && keeps->toBool());
+}
+
+// Whether a convolution that is told by a flag is a transposed one.
+inline bool is_transposed(Node* node) {
+  const auto at = position(node, "transposed");
+  const auto transposed = at ? toIValue(node->input(*at)) : std::nullopt;
+  return transposed && transposed->isBool() && transposed->toBool();
 }
 
 // The activation function that `node` calls, if it does.
@@ -98,10 +156,10 @@ inline std::optional<std::string> activation(Node* node) {
     return std::nullopt;
   }
   if (is_quantized(node)) {
-    const std::string name = node->kind().toUnqualString();
-    // What quantizing has merged has its own name: conv2d_relu, linear_relu, add_relu, ...
-    return activations().count(name) != 0 || ends_with(name, "_relu") ? std::optional(name)
-                                                                      : std::nullopt;
+    const std::string name = name_of(node);
+    const auto* row = row_of(name);
+    const bool is_activation = row ? row->kind == Class::Activation : merged_row(name) != nullptr;
+    return is_activation ? std::optional(name) : std::nullopt;
   }
   if (!node->kind().is_aten()) {
     return std::nullopt;
@@ -112,11 +170,9 @@ inline std::optional<std::string> activation(Node* node) {
   if (is_tanhshrink(node)) {
     return "tanhshrink";
   }
-  std::string name = node->kind().toUnqualString();
-  if (name.back() == '_') {
-    name.pop_back();
-  }
-  if (activations().count(name) == 0 || is_inside_tanhshrink(node)) {
+  const std::string name = name_of(node);
+  const auto* row = row_of(name);
+  if (!row || row->kind != Class::Activation || is_inside_tanhshrink(node)) {
     return std::nullopt;
   }
   if (name == "log_sigmoid") {
@@ -130,35 +186,20 @@ inline std::optional<std::string> activation(Node* node) {
   return name;
 }
 
-// The operators, besides activations, that change how fine the structure of a tensor
-// is: what `actviz insights` looks at.
-inline const std::unordered_set<std::string>& shaping_operators() {
-  static const std::unordered_set<std::string> names{
-      "conv2d", "_convolution", "convolution", "conv_transpose2d", "max_pool2d", "avg_pool2d",
-      "lp_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "batch_norm", "layer_norm",
-      "group_norm", "instance_norm", "local_response_norm", "add", "sub", "mul", "div", "cat",
-      "linear", "slice", "pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",
-      "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d", "pixel_shuffle",
-      "pixel_unshuffle"};
-  return names;
-}
-
+// The operators, besides activations, that may change how fine the structure of a tensor is:
+// what `actviz insights` looks at.
 inline std::optional<std::string> shaping_operator(Node* node) {
   if (!node->kind().is_aten() || node->outputs().size() != 1 ||
       !node->output()->type()->isSubtypeOf(*TensorType::get())) {
     return std::nullopt;
   }
-  std::string name = node->kind().toUnqualString();
-  if (name.back() == '_') {
-    name.pop_back();
-  }
-  if (shaping_operators().count(name) == 0) {
+  const auto* row = row_of(node);
+  if (!row || !row->is_shaping) {
     return std::nullopt;
   }
+  const std::string name = name_of(node);
   if (name == "_convolution" || name == "convolution") {
-    const auto transposed = toIValue(node->namedInput("transposed"));
-    const bool is_transposed = transposed && transposed->isBool() && transposed->toBool();
-    return is_transposed ? "conv_transpose2d" : "conv2d";
+    return is_transposed(node) ? "conv_transpose2d" : "conv2d";
   }
   return name;
 }

@@ -65,7 +65,7 @@ class Reader {
         if (weight && weight->dim() == 4 && groups && groups->isInt()) {
           channels = weight->size(1) * groups->toInt();
         }
-      } else if (is_last_order(node)) {
+      } else if (row_of(node) && row_of(node)->channels == Channels::Last) {
         found = true;
       }
     });
@@ -167,36 +167,16 @@ class Reader {
         is_aten(node, "convolution");
   }
 
-  // Operators that want the channels after the batch.
-  static bool is_first_order(Node* node) {
-    static const std::unordered_set<std::string> names{
-        "conv1d", "conv3d", "conv_transpose2d", "batch_norm", "instance_norm", "group_norm",
-        "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "lp_pool2d",
-        "pixel_shuffle", "pixel_unshuffle", "upsample_nearest2d", "upsample_bilinear2d",
-        "upsample_bicubic2d", "grid_sampler", "local_response_norm"};
-    const std::string name = node->kind().toUnqualString();
-    return is_convolution(node) || (is_quantized(node) && name.rfind("conv", 0) == 0) ||
-        (node->kind().is_aten() && names.count(name) != 0);
-  }
-
-  // Operators that want the channels last.
-  static bool is_last_order(Node* node) {
-    static const std::unordered_set<std::string> names{
-        "linear", "addmm", "matmul", "layer_norm", "embedding", "scaled_dot_product_attention"};
-    const std::string name = node->kind().toUnqualString();
-    return (is_quantized(node) && name.rfind("linear", 0) == 0) ||
-        (node->kind().is_aten() && names.count(name) != 0);
-  }
-
   int32_t order(Value* value, std::unordered_set<Value*>& seen) const {
     Node* node = value->node();
     if (!seen.insert(value).second) {
       return 0;
     }
-    if (is_first_order(node)) {
+    const auto* row = row_of(node);
+    if (row && row->channels == Channels::Second) {
       return 1;
     }
-    if (is_last_order(node)) {
+    if (row && row->channels == Channels::Last) {
       return 2;
     }
     if (is_aten(node, "permute")) {
@@ -211,7 +191,7 @@ class Reader {
       }
       return order(around->input(at + 1), seen);
     }
-    if (!keeps_order(node)) {
+    if (!row || row->channels != Channels::Keeps || drops_dimensions(node)) {
       return 0;
     }
     std::vector<Value*> sources(node->inputs().begin(), node->inputs().end());
@@ -242,31 +222,6 @@ class Reader {
       return 1;
     }
     return 0;
-  }
-
-  static bool keeps_order(Node* node) {
-    static const std::unordered_set<std::string> names{
-        "add", "sub", "mul", "div", "pow", "sqrt", "exp", "neg", "abs", "clamp", "clamp_min",
-        "clamp_max", "softmax", "dropout", "feature_dropout", "cat", "chunk", "split", "clone",
-        "contiguous", "to", "pad", "constant_pad_nd", "slice", "maximum", "minimum", "where"};
-    if (node->kind() == prim::If || node->kind() == prim::Loop ||
-        node->kind() == prim::ListConstruct || node->kind() == prim::ListUnpack ||
-        node->kind() == prim::TupleConstruct || node->kind() == prim::TupleUnpack ||
-        node->kind() == prim::ConstantChunk) {
-      return true;
-    }
-    if (!node->kind().is_aten() && !is_quantized(node)) {
-      return false;
-    }
-    std::string name = node->kind().toUnqualString();
-    if (name.back() == '_') {
-      name.pop_back();
-    }
-    // What quantizing has merged: add_relu, cat_relu.
-    if (is_quantized(node) && ends_with(name, "_relu")) {
-      name.resize(name.size() - std::strlen("_relu"));
-    }
-    return names.count(name) != 0 || activations().count(name) != 0;
   }
 };
 
