@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
+use actviz_core::graph::{Graph, Value};
 use tch::Tensor;
 
 /// `actviz_network` of shim.h.
@@ -27,6 +28,26 @@ struct RawNode {
     order: i32,
     depends_on_input: i32,
     parameters: u64,
+}
+
+/// `actviz_numbers` of shim.h.
+#[repr(C)]
+struct RawNumbers {
+    values: *const i64,
+    count: usize,
+}
+
+/// `actviz_value` of shim.h.
+#[repr(C)]
+struct RawValue {
+    id: usize,
+    operation: *const c_char,
+    kernel: RawNumbers,
+    stride: RawNumbers,
+    padding: RawNumbers,
+    dilation: RawNumbers,
+    dimensions: RawNumbers,
+    sources: RawNumbers,
 }
 
 /// `actviz_record` of shim.h.
@@ -61,7 +82,9 @@ unsafe extern "C" {
     fn actviz_free_network(network: *mut RawNetwork);
     fn actviz_node_count(network: *const RawNetwork) -> usize;
     fn actviz_node_at(network: *const RawNetwork, index: usize) -> RawNode;
-    fn actviz_structure(network: *const RawNetwork) -> *const c_char;
+    fn actviz_value_count(network: *const RawNetwork) -> usize;
+    fn actviz_value_at(network: *const RawNetwork, index: usize) -> RawValue;
+    fn actviz_tap_values(network: *const RawNetwork) -> RawNumbers;
     fn actviz_is_refillable(network: *const RawNetwork) -> i32;
     fn actviz_refill(network: *mut RawNetwork, unpack: Unpack, context: *mut c_void)
     -> *mut c_char;
@@ -198,13 +221,43 @@ impl Handle {
         }
     }
 
-    /// Which operator reads which, in the format of shim.h.
-    pub fn structure(&self) -> String {
+    /// Which operator reads which.
+    pub fn graph(&self) -> Graph {
         // SAFETY: the network lives as long as `self`.
-        let text = unsafe { actviz_structure(self.0.as_ptr()) };
-        // SAFETY: the text is nul-terminated and lives as long as the network.
-        let text = unsafe { CStr::from_ptr(text) };
-        text.to_string_lossy().into_owned()
+        let count = unsafe { actviz_value_count(self.0.as_ptr()) };
+        // SAFETY: the network lives as long as `self`.
+        let taps = unsafe { actviz_tap_values(self.0.as_ptr()) };
+        Graph {
+            values: (0..count).map(|index| self.value(index)).collect(),
+            taps: self.numbers(&taps).into_iter().map(|id| usize::try_from(id).ok()).collect(),
+        }
+    }
+
+    fn value(&self, index: usize) -> Value {
+        // SAFETY: the network lives as long as `self`; `graph` keeps `index` in bounds.
+        let value = unsafe { actviz_value_at(self.0.as_ptr(), index) };
+        // SAFETY: the shim's texts are nul-terminated and live as long as the network.
+        let operator = unsafe { CStr::from_ptr(value.operation) };
+        let sources = self.numbers(&value.sources);
+        Value {
+            id: value.id,
+            operator: operator.to_string_lossy().into_owned(),
+            kernel: self.numbers(&value.kernel),
+            stride: self.numbers(&value.stride),
+            padding: self.numbers(&value.padding),
+            dilation: self.numbers(&value.dilation),
+            dimensions: Some(self.numbers(&value.dimensions)).filter(|them| !them.is_empty()),
+            sources: sources.into_iter().map(|id| usize::try_from(id).ok()).collect(),
+        }
+    }
+
+    /// Copies what the shim lends of this network.
+    fn numbers(&self, numbers: &RawNumbers) -> Vec<i64> {
+        if numbers.values.is_null() || numbers.count == 0 {
+            return Vec::new();
+        }
+        // SAFETY: the shim lends so many numbers of a network that lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(numbers.values, numbers.count) }.to_vec()
     }
 
     /// Whether weights of another file of the same program can be filled in.

@@ -87,17 +87,8 @@ impl PreparedNetwork {
             Device::Cpu => Memory::AsSaved,
             Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
         };
-        let graph = handle.structure().parse().ok().filter(|_| taps == Taps::Operators);
-        Ok(PreparedNetwork {
-            program,
-            taps,
-            handle,
-            nodes,
-            graph,
-            batching,
-            memory,
-            layers: Vec::new(),
-        })
+        let graph = (taps == Taps::Operators).then(|| handle.graph());
+        Ok(PreparedNetwork { program, taps, handle, nodes, graph, batching, memory, layers: Vec::new() })
     }
 
     /// The same program with the weights in `records`.

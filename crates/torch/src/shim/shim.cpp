@@ -140,7 +140,8 @@ struct actviz_network {
   std::vector<actviz_node> nodes;
   int64_t input_channels = 0;
   bool data_dependent = false;
-  std::string structure;
+  std::vector<GraphValue> values;
+  std::vector<int64_t> taps;
   Refill refill;
 
   actviz_network(
@@ -181,7 +182,7 @@ struct actviz_network {
     give_back_memory();
     read_nodes();
     if (all_operators) {
-      structure = structure_of(graph);
+      read_structure();
     }
     runRequiredPasses(graph);
     code = Code(graph, "forward");
@@ -242,12 +243,13 @@ struct actviz_network {
     return folded;
   }
 
-  std::string structure_of(const std::shared_ptr<Graph>& graph) const {
+  void read_structure() {
     try {
-      return Structure(graph, Reader(*graph, module)).text();
+      Structure structure(graph, Reader(*graph, module));
+      values = std::move(structure.values);
+      taps = std::move(structure.taps);
     } catch (const std::exception&) {
       // Then the graph does not tell.
-      return "";
     }
   }
 
@@ -328,8 +330,33 @@ actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept
   return network->nodes[index];
 }
 
-const char* actviz_structure(const actviz_network* network) noexcept {
-  return network->structure.c_str();
+namespace {
+
+actviz_numbers lent(const std::vector<int64_t>& numbers) noexcept {
+  return actviz_numbers{numbers.data(), numbers.size()};
+}
+
+}  // namespace
+
+size_t actviz_value_count(const actviz_network* network) noexcept {
+  return network->values.size();
+}
+
+actviz_value actviz_value_at(const actviz_network* network, size_t index) noexcept {
+  const GraphValue& value = network->values[index];
+  return actviz_value{
+      value.id,
+      value.operation.c_str(),
+      lent(value.window[0]),
+      lent(value.window[1]),
+      lent(value.window[2]),
+      lent(value.window[3]),
+      lent(value.dimensions),
+      lent(value.sources)};
+}
+
+actviz_numbers actviz_tap_values(const actviz_network* network) noexcept {
+  return lent(network->taps);
 }
 
 int32_t actviz_is_refillable(const actviz_network* network) noexcept {

@@ -85,16 +85,36 @@ size_t actviz_node_count(const actviz_network* network) noexcept;
 // `index` must be below actviz_node_count.
 actviz_node actviz_node_at(const actviz_network* network, size_t index) noexcept;
 
-// Which operator reads which, as text that lives as long as the network. In the order of
-// the code, one line each:
-//   value ID OPERATOR KERNEL STRIDE PADDING DILATION DIMENSIONS : ID...
-//   tap ID
-// ID 0 is the input, and those after the colon are what the operator reads of it, ? where
-// nobody knows which value that is. Sizes are numbers by axis with commas between, and
-// DIMENSIONS those that the operator works along; - where there are none or the graph does
-// not tell. What is written to has another ID from there on. A tap says whose value it
-// sees, - if the value does not depend on the input. Empty unless all operators are tapped.
-const char* actviz_structure(const actviz_network* network) noexcept;
+// Numbers that live as long as the network. `values` may be null if there are none.
+typedef struct {
+  const int64_t* values;
+  size_t count;
+} actviz_numbers;
+
+// What an operator gives: a value that depends on the network's input. What is written to has
+// another ID from there on.
+typedef struct {
+  // From 1; 0 is the input.
+  size_t id;
+  const char* operation;
+  // By axis; none where the operator has none or the graph does not tell.
+  actviz_numbers kernel;
+  actviz_numbers stride;
+  actviz_numbers padding;
+  actviz_numbers dilation;
+  // Those that the operator works along; none where it has none or the graph does not tell.
+  actviz_numbers dimensions;
+  // The IDs of what it reads; -1 for what depends on the input and nobody knows.
+  actviz_numbers sources;
+} actviz_value;
+
+// Which operator reads which, in the order of the code. Empty unless all operators are tapped.
+size_t actviz_value_count(const actviz_network* network) noexcept;
+// `index` must be below actviz_value_count.
+actviz_value actviz_value_at(const actviz_network* network, size_t index) noexcept;
+// The ID of what each tap sees, in the order of the code; -1 if that does not depend on the
+// input.
+actviz_numbers actviz_tap_values(const actviz_network* network) noexcept;
 
 // Whether the weights of another file can be filled in whose code is the same, and whose
 // records have the same names and sizes.

@@ -19,8 +19,18 @@ namespace actviz {
 
 using namespace torch::jit;
 
+// What an operator gives; see actviz_value of shim.h.
+struct GraphValue {
+  size_t id;
+  std::string operation;
+  // Kernel, stride, padding, dilation.
+  std::vector<std::vector<int64_t>> window;
+  std::vector<int64_t> dimensions;
+  std::vector<int64_t> sources;
+};
+
 // Writes down which operator reads which: what receptive fields are computed from. One
-// line for each value that depends on the input; see shim.h for its fields.
+// value for each that depends on the input.
 //
 // Code may write into what is there already (`l.append(x)`, `y += x`, `y[:, 0] = x`): from
 // there on what was written to has another id.
@@ -40,11 +50,14 @@ class Structure {
     walk(graph->block());
   }
 
-  std::string text() const {
-    return text_;
-  }
+  std::vector<GraphValue> values;
+  // What each tap sees, in the order of the code; -1 if that does not depend on the input.
+  std::vector<int64_t> taps;
 
  private:
+  // The source that nobody knows.
+  static constexpr int64_t unknown = -1;
+
   const Reader& reader_;
   AliasDb aliases_;
   // What each value is now.
@@ -56,34 +69,39 @@ class Structure {
   std::set<std::string> assigned_;
   // What an in-place operator returns is what it was given.
   std::unordered_map<Value*, Value*> same_;
-  std::string text_;
 
   Value* origin(Value* value) const {
     auto found = same_.find(value);
     return found == same_.end() ? value : found->second;
   }
 
-  // What stands for a value after the colon; nothing if it depends on no input.
-  std::string source(Value* value) const {
+  // What stands for a value among the sources; nothing if it depends on no input.
+  std::vector<int64_t> source(Value* value) const {
     auto id = ids_.find(origin(value));
     if (id != ids_.end()) {
-      return " " + std::to_string(id->second);
+      return {static_cast<int64_t>(id->second)};
     }
     const bool is_assigned = value->node()->kind() == prim::GetAttr &&
         assigned_.count(value->node()->s(attr::name)) != 0;
-    return is_assigned || reader_.depends_on_input(value) ? " ?" : "";
+    return is_assigned || reader_.depends_on_input(value) ? std::vector<int64_t>{unknown}
+                                                          : std::vector<int64_t>();
   }
 
-  size_t add(const std::string& operation, const std::string& sources) {
-    text_ += "value " + std::to_string(++last_) + " " + operation + " :" + sources + "\n";
+  size_t add(GraphValue value) {
+    value.id = ++last_;
+    values.push_back(std::move(value));
     return last_;
+  }
+
+  size_t add(const char* operation, std::vector<int64_t> sources) {
+    return add(GraphValue{0, operation, {{}, {}, {}, {}}, {}, std::move(sources)});
   }
 
   void walk(Block* block) {
     for (Node* node : block->nodes()) {
       if (node->kind() == tap_symbol()) {
         auto id = ids_.find(origin(node->input(0)));
-        text_ += "tap " + (id == ids_.end() ? std::string("-") : std::to_string(id->second)) + "\n";
+        taps.push_back(id == ids_.end() ? -1 : static_cast<int64_t>(id->second));
         continue;
       }
       for (Block* inner : node->blocks()) {
@@ -95,24 +113,31 @@ class Structure {
     }
   }
 
-  std::string sources(Node* node) const {
-    std::string from;
+  std::vector<int64_t> sources(Node* node) const {
+    std::vector<int64_t> from;
+    const auto append = [&](const std::vector<int64_t>& more) {
+      from.insert(from.end(), more.begin(), more.end());
+    };
     for (size_t i = 0; i < node->inputs().size(); ++i) {
       // What decides for a branch is no part of its result, and has a say in it.
       const bool decides = node->kind() == prim::If && !source(node->input(i)).empty();
       const bool overwritten = i == 0 && is_aten(node, "copy_");
-      from += decides ? " ?" : overwritten ? "" : source(node->input(i));
+      if (decides) {
+        from.push_back(unknown);
+      } else if (!overwritten) {
+        append(source(node->input(i)));
+      }
     }
     for (Block* inner : node->blocks()) {
       for (Value* output : inner->outputs()) {
-        from += source(output);
+        append(source(output));
       }
     }
     return from;
   }
 
   void write(Node* node) {
-    const std::string from = sources(node);
+    const std::vector<int64_t> from = sources(node);
     const bool depends = !from.empty() ||
         std::any_of(node->outputs().begin(), node->outputs().end(), [&](Value* output) {
                            return reader_.depends_on_input(output);
@@ -138,29 +163,33 @@ class Structure {
     }
   }
 
-  void write(Node* node, const std::string& from, const std::vector<Value*>& written) {
-    const std::string operation = described(node);
+  void write(
+      Node* node, const std::vector<int64_t>& from, const std::vector<Value*>& written) {
+    GraphValue operation = described(node);
+    operation.sources = from;
     for (Value* output : node->outputs()) {
-      size_t id = add(operation, from);
+      size_t id = add(operation);
       if (drops_dimensions(node)) {
-        id = add("squeeze - - - - -", " " + std::to_string(id));
+        id = add("squeeze", {static_cast<int64_t>(id)});
       }
       ids_[origin(output)] = id;
     }
     for (Value* value : written) {
       Value* target = origin(value);
       if (node->outputs().size() != 1 || origin(node->output()) != target) {
-        ids_[target] = add(operation, from);
+        ids_[target] = add(operation);
       }
       // A branch or a loop may do so or not.
       if (target->node()->owningBlock() != node->owningBlock()) {
-        ids_[target] = add("written_in_a_block - - - - -", source(target));
+        ids_[target] = add("written_in_a_block", source(target));
       }
       for (Value* other : seen_) {
         if (other != target && changes_with(other, value)) {
           const bool holds = !is_tensor(other) && is_tensor(value);
-          const auto what = holds ? "written_inside - - - - -" : "written_elsewhere - - - - -";
-          ids_[other] = add(what, source(other) + source(target));
+          auto sources = source(other);
+          const auto more = source(target);
+          sources.insert(sources.end(), more.begin(), more.end());
+          ids_[other] = add(holds ? "written_inside" : "written_elsewhere", std::move(sources));
         }
       }
     }
@@ -204,28 +233,12 @@ class Structure {
     return alias && alias->isWrite();
   }
 
-  // The operator with its sizes.
-  std::string described(Node* node) const {
-    std::string kind = node->kind().toUnqualString();
-    // `add_` is `add`; `__getitem__` is no such operator.
-    const bool is_private = kind.rfind("__", 0) == 0;
-    if (node->kind().is_aten() && kind.back() == '_' && !is_private) {
-      kind.pop_back();
-    }
-    std::string line = kind;
-    if (kind == "batch_norm" && !is_false(node, "training")) {
-      line = "batch_norm_of_batch";
-    }
-    auto sizes = window(node, kind);
-    sizes.push_back(dimensions(node, kind));
-    for (const auto& numbers : sizes) {
-      line += " ";
-      for (size_t i = 0; i < numbers.size(); ++i) {
-        line += (i == 0 ? "" : ",") + std::to_string(numbers[i]);
-      }
-      line += numbers.empty() ? "-" : "";
-    }
-    return line;
+  // The operator with its sizes, before it is known what it reads.
+  GraphValue described(Node* node) const {
+    const std::string kind = name_of(node);
+    const bool by_batch = kind == "batch_norm" && !is_false(node, "training");
+    return GraphValue{
+        0, by_batch ? "batch_norm_of_batch" : kind, window(node, kind), dimensions(node, kind), {}};
   }
 
   // The dimensions that an operator works along, as its code counts them.
@@ -254,23 +267,6 @@ class Structure {
     const auto at = position(node, name);
     const auto value = at ? toIValue(node->input(*at)) : std::nullopt;
     return value && value->isBool() && !value->toBool();
-  }
-
-  // Whether the dimensions that it works along are gone in what it gives.
-  static bool drops_dimensions(Node* node) {
-    const auto at = position(node, "keepdim");
-    const auto keeps = at ? toIValue(node->input(*at)) : std::nullopt;
-    return at && !(keeps && keeps->isBool() && keeps->toBool());
-  }
-
-  // Where the argument of this name stands among the inputs.
-  static std::optional<size_t> position(Node* node, const std::string& name) {
-    const FunctionSchema* schema = node->maybeSchema();
-    const auto at = schema ? schema->argumentIndexWithName(name) : std::nullopt;
-    if (!at || static_cast<size_t>(*at) >= node->inputs().size()) {
-      return std::nullopt;
-    }
-    return static_cast<size_t>(*at);
   }
 
   static std::vector<int64_t> numbers(Node* node, size_t at) {
