@@ -34,7 +34,8 @@ class Tapper {
   Tapper(Graph& graph, bool all_operators)
       : all_operators_(all_operators), self_(graph.inputs().at(0)) {
     orders_[&graph] = graph.addInput("order")->setType(ListType::ofInts());
-    visit(graph.block(), Caller{"", false});
+    Caller top{"", self_};
+    visit(graph.block(), top);
   }
 
   std::vector<Site> sites;
@@ -42,9 +43,13 @@ class Tapper {
  private:
   struct Caller {
     std::string path;
-    bool is_activation_module;
+    // The module whose code it is.
+    Value* self;
+    bool is_activation_module = false;
     // Whether the module is one operator of torch.nn that is no activation.
     bool is_operator_module = false;
+    // How often the code has called a module of this class that others have, too.
+    std::unordered_map<std::string, size_t> shared_calls = {};
   };
 
   bool all_operators_;
@@ -55,23 +60,73 @@ class Tapper {
   std::unordered_map<Value*, Value*> captured_;
   std::unordered_map<Node*, bool> weights_;
 
-  std::optional<std::string> path_of(Value* value) const {
+  // The path of a module. `is_own` says whether the caller takes it from itself; else it was
+  // handed to it.
+  std::optional<std::string> path_of(Value* value, const Caller& caller, bool& is_own) const {
+    if (value == caller.self) {
+      is_own = true;
+      return caller.path;
+    }
     if (value == self_) {
+      is_own = false;
       return "";
     }
     auto outside = captured_.find(value);
     if (outside != captured_.end()) {
-      return path_of(outside->second);
+      return path_of(outside->second, caller, is_own);
     }
     if (value->node()->kind() != prim::GetAttr) {
       return std::nullopt;
     }
-    auto parent = path_of(value->node()->input());
+    auto parent = path_of(value->node()->input(), caller, is_own);
     if (!parent) {
       return std::nullopt;
     }
-    const auto& name = value->node()->s(attr::name);
-    return parent->empty() ? name : *parent + "." + name;
+    return joined(*parent, value->node()->s(attr::name));
+  }
+
+  static std::string joined(const std::string& path, const std::string& name) {
+    return path.empty() ? name : path + "." + name;
+  }
+
+  // A class by the name that it had before libtorch made it unique.
+  static std::string plain_name(const ClassType& type) {
+    std::string plain;
+    for (const std::string& part : type.name() ? type.name()->atoms() : std::vector<std::string>()) {
+      if (part.rfind("___torch_mangle_", 0) != 0) {
+        plain += "." + part;
+      }
+    }
+    return plain;
+  }
+
+  // Where several modules have one module in common, tracing leaves its code with one of them
+  // and hands it to the code of the others, which have an empty one of its class: that says
+  // by which name the caller knows it. One with several of them is taken to call them in order.
+  static std::optional<std::string> shared_name(
+      const ClassType& callee, const std::string& path, Caller& caller) {
+    auto type = caller.self->type()->cast<ClassType>();
+    if (!type) {
+      return std::nullopt;
+    }
+    const std::string name = plain_name(callee);
+    std::vector<std::string> names;
+    for (size_t i = 0; i < type->numAttributes(); ++i) {
+      auto attribute = type->getAttribute(i)->cast<ClassType>();
+      if (attribute && attribute->is_module() && attribute->methods().empty() &&
+          plain_name(*attribute) == name) {
+        names.push_back(type->getAttributeName(i));
+      }
+    }
+    if (names.empty()) {
+      return std::nullopt;
+    }
+    const std::string own = path.substr(path.rfind('.') + 1);
+    const bool is_number = own.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number && std::find(names.begin(), names.end(), own) != names.end()) {
+      return own;
+    }
+    return names[std::min(caller.shared_calls[name]++, names.size() - 1)];
   }
 
   // Whether the node computes from weights alone. A tap would keep freezing from doing
@@ -114,7 +169,7 @@ class Tapper {
         name.find("torch.nn.modules.linear.") != std::string::npos;
   }
 
-  Caller callee_of(Node* call, const Caller& caller) const {
+  Caller callee_of(Node* call, Caller& caller) const {
     if (call->kind() != prim::CallMethod) {
       return caller;
     }
@@ -123,17 +178,26 @@ class Tapper {
     if (!type || !type->is_module()) {
       return caller;
     }
-    auto path = path_of(call->input(0));
+    bool is_own = true;
+    auto path = path_of(call->input(0), caller, is_own);
+    if (path && !is_own) {
+      if (auto name = shared_name(*type, *path, caller)) {
+        path = joined(caller.path, *name);
+      }
+    }
     return Caller{
-        path.value_or(caller.path), is_activation_class(*type), is_operator_class(*type)};
+        path.value_or(caller.path),
+        call->input(0),
+        is_activation_class(*type),
+        is_operator_class(*type)};
   }
 
-  void visit(Block* block, const Caller& caller) {
+  void visit(Block* block, Caller& caller) {
     visit(*block->nodes().begin(), block->return_node(), caller);
   }
 
   // The nodes from `node` up to but not including `end`.
-  void visit(Node* node, Node* end, const Caller& caller) {
+  void visit(Node* node, Node* end, Caller& caller) {
     while (node != end) {
       Node* next = node->next();
       if (node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
@@ -155,7 +219,7 @@ class Tapper {
     }
   }
 
-  void inline_call(Node* call, const Caller& caller) {
+  void inline_call(Node* call, Caller& caller) {
     GraphFunction* function = nullptr;
     if (call->kind() == prim::CallFunction) {
       function = tryToGraphFunction(call);
@@ -176,7 +240,7 @@ class Tapper {
     visit(before->next(), after, callee);
   }
 
-  void visit_fork(Node* fork, const Caller& caller) {
+  void visit_fork(Node* fork, Caller& caller) {
     auto subgraph = fork->g(attr::Subgraph);
     for (size_t i = 0; i < fork->inputs().size(); ++i) {
       captured_[subgraph->inputs().at(i)] = fork->input(i);

@@ -1,0 +1,36 @@
+//! What the engine knows of the operators of a network.
+#![allow(clippy::unwrap_used)]
+
+#[path = "pytorch/agreement.rs"]
+#[allow(dead_code)]
+mod agreement;
+
+use std::path::{Path, PathBuf};
+
+use actviz_core::engine::{InputShape, Network};
+use actviz_torch::TorchNetwork;
+
+use agreement::{engine, load};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/cases").join(name)
+}
+
+fn network(name: &str) -> TorchNetwork {
+    load(&engine(), &fixture(name)).unwrap()
+}
+
+fn names(name: &str) -> Vec<String> {
+    let layers = network(name).layers(InputShape { channels: 3, height: 6, width: 6 }).unwrap();
+    layers.into_iter().map(|layer| layer.name).collect()
+}
+
+#[test]
+fn layers_that_have_one_module_in_common_are_named_by_their_callers() {
+    let expected =
+        ["first.act", "second.act", "rows.0.1", "rows.0.3", "rows.1.1", "rows.1.3"].to_vec();
+    assert_eq!(names("shared.pt"), expected);
+    // Of `rows.1`, where tracing has left the code, both names mean one module.
+    let traced = ["first.act", "second.act", "rows.0.1", "rows.0.3", "rows.1.1", "rows.1.1_1"];
+    assert_eq!(names("shared.traced.pt"), traced);
+}
