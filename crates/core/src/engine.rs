@@ -233,7 +233,8 @@ pub trait Engine: Sync {
 
 /// A loaded network whose layers can be looked at. It is used by one thread at a time.
 pub trait Network: Send {
-    /// How many channels the first convolution wants, where the graph tells.
+    /// How many channels the input has, where the graph tells: what a convolution takes that
+    /// reads the input with nothing in between that might change the channels.
     fn input_channels(&self) -> Option<usize>;
 
     /// The layers in the order in which an input of this size runs them. Runs the network

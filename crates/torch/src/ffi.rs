@@ -276,7 +276,7 @@ impl Handle {
         Ok(self)
     }
 
-    /// Input channels of the first convolution; 0 if the graph does not tell.
+    /// Channels of the network's input; 0 if the graph does not tell.
     pub fn input_channels(&self) -> i64 {
         // SAFETY: the network lives as long as `self`.
         unsafe { actviz_input_channels(self.0.as_ptr()) }

@@ -34,3 +34,16 @@ fn layers_that_have_one_module_in_common_are_named_by_their_callers() {
     let traced = ["first.act", "second.act", "rows.0.1", "rows.0.3", "rows.1.1", "rows.1.1_1"];
     assert_eq!(names("shared.traced.pt"), traced);
 }
+
+#[test]
+fn the_input_s_channels_are_those_of_a_convolution_that_reads_it_as_it_is() {
+    for (name, channels) in [
+        ("stem_focus.pt", None),
+        ("stem_coordinates.pt", None),
+        ("stem_grey_inside.pt", None),
+        ("stem_normalised.pt", Some(4)),
+        ("stem_transposed.pt", Some(4)),
+    ] {
+        assert_eq!(network(name).input_channels(), channels, "{name}");
+    }
+}

@@ -47,26 +47,14 @@ class Reader {
     return found;
   }
 
-  // The channels that the first convolution takes, if it comes before any linear layer.
+  // The channels of the network's input: those that a convolution takes that reads it as it is,
+  // or through operators that leave the channels alone. 0 if there is none.
   int64_t input_channels() const {
+    std::unordered_map<Value*, bool> known;
     int64_t channels = 0;
-    bool found = false;
     for_each_node(graph_.block(), [&](Node* node) {
-      if (found || node->inputs().empty() || !depends_on_input(node->input(0))) {
-        return;
-      }
-      if (is_convolution(node)) {
-        found = true;
-        auto weight = tensor_of(node->input(1));
-        auto groups = toIValue(node->inputs().back());
-        if (is_aten(node, "_convolution")) {
-          groups = toIValue(node->input(8));
-        }
-        if (weight && weight->dim() == 4 && groups && groups->isInt()) {
-          channels = weight->size(1) * groups->toInt();
-        }
-      } else if (row_of(node) && row_of(node)->channels == Channels::Last) {
-        found = true;
+      if (channels == 0 && is_convolution(node) && has_input_channels(node->input(0), known)) {
+        channels = channels_of(node);
       }
     });
     return channels;
@@ -164,7 +152,75 @@ class Reader {
 
   static bool is_convolution(Node* node) {
     return is_aten(node, "conv2d") || is_aten(node, "_convolution") ||
-        is_aten(node, "convolution");
+        is_aten(node, "convolution") || is_aten(node, "conv_transpose2d");
+  }
+
+  // The channels that a convolution takes; 0 if the graph does not tell.
+  int64_t channels_of(Node* convolution) const {
+    auto weight = tensor_of(convolution->input(1));
+    auto groups = toIValue(convolution->namedInput("groups"));
+    if (!weight || weight->dim() != 4 || !groups || !groups->isInt()) {
+      return 0;
+    }
+    // The weights of a transposed one count the channels that come in first, of all groups.
+    const bool transposed =
+        is_aten(convolution, "conv_transpose2d") || is_transposed(convolution);
+    return transposed ? weight->size(0) : weight->size(1) * groups->toInt();
+  }
+
+  // Whether a value has the channels of the input.
+  bool has_input_channels(Value* value, std::unordered_map<Value*, bool>& known) const {
+    if (value == graph_.inputs().at(1)) {
+      return true;
+    }
+    const auto found = known.find(value);
+    if (found != known.end()) {
+      return found->second;
+    }
+    // For the time being: a loop's values depend on themselves.
+    known[value] = false;
+    return known[value] = finds_input_channels(value, known);
+  }
+
+  bool finds_input_channels(Value* value, std::unordered_map<Value*, bool>& known) const {
+    Node* node = value->node();
+    if (node->kind() == prim::If) {
+      // One branch may be there for images without a batch, or grey ones.
+      return std::any_of(node->blocks().begin(), node->blocks().end(), [&](Block* block) {
+        return has_input_channels(block->outputs().at(value->offset()), known);
+      });
+    }
+    if (!leaves_channels(node)) {
+      return false;
+    }
+    bool any = false;
+    for (Value* input : node->inputs()) {
+      if (input->type()->isSubtypeOf(*TensorType::get()) && depends_on_input(input)) {
+        if (!has_input_channels(input, known)) {
+          return false;
+        }
+        any = true;
+      }
+    }
+    return any;
+  }
+
+  // Whether the channels of what an operator gives are those of what it reads: it works on
+  // each value, or on each channel alone.
+  static bool leaves_channels(Node* node) {
+    const auto* row = row_of(node);
+    if (!row || !node->kind().is_aten()) {
+      return false;
+    }
+    if (row->kind == Class::Padding) {
+      // From the last dimension: more than four numbers are for more than height and width.
+      const auto at = position(node, "pad");
+      const auto sizes = toIValue(node->input(at ? *at : 1));
+      return sizes && sizes->isIntList() && sizes->toIntVector().size() <= 4;
+    }
+    const bool is_on_values = row->field == Field::Pointwise || row->field == Field::Copies;
+    return (is_on_values && row->channels != Channels::Moved) || row->kind == Class::Pooling ||
+        row->kind == Class::Resize;
   }
 
   int32_t order(Value* value, std::unordered_set<Value*>& seen) const {

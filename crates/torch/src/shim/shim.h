@@ -122,7 +122,7 @@ int32_t actviz_is_refillable(const actviz_network* network) noexcept;
 // Fills them in. After an error the network is of no use.
 char* actviz_refill(actviz_network* network, actviz_unpack unpack, void* context) noexcept;
 
-// Input channels of the first convolution, 0 if the graph does not tell.
+// Channels of the network's input, 0 if the graph does not tell.
 int64_t actviz_input_channels(const actviz_network* network) noexcept;
 // Whether the control flow depends on the values of the input, so that images of
 // one batch would decide for each other.
