@@ -47,3 +47,8 @@ fn the_input_s_channels_are_those_of_a_convolution_that_reads_it_as_it_is() {
         assert_eq!(network(name).input_channels(), channels, "{name}");
     }
 }
+
+#[test]
+fn a_traced_data_parallel_network_runs() {
+    assert_eq!(names("parallel.pt"), ["module.act"]);
+}

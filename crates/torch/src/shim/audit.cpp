@@ -55,19 +55,22 @@ const std::unordered_set<std::string>& harmless_private_aten() {
       "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_assert_async", "_assert_scalar",
       "_assert_tensor_metadata", "_batch_norm_impl_index", "_cast_Byte", "_cast_Char",
       "_cast_Double", "_cast_Float", "_cast_Half", "_cast_Int", "_cast_Long", "_cast_Short",
-      "_conj", "_convolution", "_convolution_mode", "_dim_arange", "_fft_c2c", "_fft_c2r",
-      "_fft_r2c", "_get_tracing_state", "_grad_sum_to_size", "_infer_size", "_int_mm",
-      "_is_all_true", "_is_any_true", "_list_to_tensor", "_local_scalar_dense", "_log_softmax",
-      "_lu_with_info", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
-      "_native_multi_head_attention", "_no_grad_fill_", "_no_grad_normal_", "_no_grad_uniform_",
+      "_cdist_forward", "_conj", "_convolution", "_convolution_mode", "_dim_arange",
+      "_embedding_bag", "_fft_c2c", "_fft_c2r", "_fft_r2c", "_get_tracing_state",
+      "_grad_sum_to_size", "_infer_size", "_int_mm", "_is_all_true", "_is_any_true",
+      "_list_to_tensor", "_local_scalar_dense", "_log_softmax", "_lu_with_info",
+      "_native_batch_norm_legit", "_native_batch_norm_legit_functional",
+      "_native_batch_norm_legit_no_training", "_native_multi_head_attention",
+      "_nested_tensor_from_mask", "_nested_tensor_from_mask_left_aligned", "_no_grad_fill_", "_no_grad_normal_", "_no_grad_uniform_",
       "_no_grad_zero_", "_pack_padded_sequence", "_pad_circular", "_pad_enum",
-      "_pad_packed_sequence", "_prelu_kernel", "_reshape_from_tensor", "_safe_softmax",
-      "_scaled_dot_product_attention_math", "_scaled_dot_product_flash_attention_for_cpu",
-      "_set_item", "_shape_as_tensor", "_size_if_not_equal", "_softmax", "_stack",
-      "_tensor_to_list", "_to_copy", "_transformer_encoder_layer_fwd", "_unique", "_unique2",
-      "_unsafe_view", "_unwrap_optional", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
-      "_upsample_lanczos2d_aa", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d",
-      "_upsample_nearest_exact3d", "_weight_norm", "_weight_norm_interface"};
+      "_pad_packed_sequence", "_pdist_forward", "_prelu_kernel", "_reshape_from_tensor",
+      "_safe_softmax", "_sample_dirichlet", "_scaled_dot_product_attention_math",
+      "_scaled_dot_product_flash_attention_for_cpu", "_set_item", "_shape_as_tensor",
+      "_size_if_not_equal", "_softmax", "_stack", "_standard_gamma", "_tensor_to_list", "_to_copy",
+      "_transformer_encoder_layer_fwd", "_unique", "_unique2", "_unsafe_view", "_unwrap_optional",
+      "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa", "_upsample_lanczos2d_aa",
+      "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+      "_weight_norm", "_weight_norm_interface"};
   return names;
 }
 
@@ -90,6 +93,16 @@ const std::unordered_set<std::string>& harmless_prim() {
   return names;
 }
 
+// Marks for the profiler around the code of a traced DataParallel: a name goes in, and an object
+// of a class in C++ comes out that has no methods. The older `_record_function_enter` gives
+// that object as the bytes of a tensor, which code could write to, so it is not among them;
+// `_record_function_exit` takes such a tensor from nobody else.
+const std::unordered_set<std::string>& harmless_profiler() {
+  static const std::unordered_set<std::string> names{
+      "_record_function_enter_new", "_record_function_exit"};
+  return names;
+}
+
 bool is_harmless(const Node* node) {
   const std::string space = node->kind().ns().toUnqualString();
   const std::string name = node->kind().toUnqualString();
@@ -101,13 +114,16 @@ bool is_harmless(const Node* node) {
     return is_private ? harmless_private_aten().count(name) != 0
                       : harmful_aten().count(name) == 0;
   }
+  if (space == "profiler") {
+    return harmless_profiler().count(name) != 0;
+  }
   return harmless_namespaces().count(space) != 0;
 }
 
 const char cpp_classes[] = "__torch__.torch.classes.";
 
 bool is_harmless_class(const std::string& name) {
-  for (const char* space : {"quantized.", "xnnpack.", "mkldnn."}) {
+  for (const char* space : {"quantized.", "xnnpack.", "mkldnn.", "profiler._RecordFunction"}) {
     if (name.rfind(std::string(cpp_classes) + space, 0) == 0) {
       return true;
     }
