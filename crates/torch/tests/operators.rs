@@ -1,4 +1,5 @@
-//! What the engine knows of the operators of a network.
+//! What the engine knows of the operators of a network: how its layers are named, what its
+//! input is, and which activations several operators make together.
 #![allow(clippy::unwrap_used)]
 
 #[path = "pytorch/agreement.rs"]
@@ -8,7 +9,8 @@ mod agreement;
 use std::path::{Path, PathBuf};
 
 use actviz_core::engine::{InputShape, Network};
-use actviz_torch::TorchNetwork;
+use actviz_torch::{Gradients, TorchNetwork};
+use tch::{Kind, Tensor};
 
 use agreement::{engine, load};
 
@@ -36,6 +38,11 @@ fn layers_that_have_one_module_in_common_are_named_by_their_callers() {
 }
 
 #[test]
+fn a_traced_data_parallel_network_runs() {
+    assert_eq!(names("parallel.pt"), ["module.act"]);
+}
+
+#[test]
 fn the_input_s_channels_are_those_of_a_convolution_that_reads_it_as_it_is() {
     for (name, channels) in [
         ("stem_focus.pt", None),
@@ -49,6 +56,22 @@ fn the_input_s_channels_are_those_of_a_convolution_that_reads_it_as_it_is() {
 }
 
 #[test]
-fn a_traced_data_parallel_network_runs() {
-    assert_eq!(names("parallel.pt"), ["module.act"]);
+fn a_gate_with_its_product_is_one_layer() {
+    let mut network = network("gated.pt");
+    let image = Tensor::randn([1, 3, 6, 6], (Kind::Float, tch::Device::Cpu));
+    let mut layers = Vec::new();
+    let outputs = network
+        .forward_with(&image, Gradients::Off, |tap, tensor| {
+            layers.push((tap.node.operator.clone(), tensor.copy()));
+            Ok(())
+        })
+        .unwrap();
+    let operators: Vec<&str> = layers.iter().map(|(operator, _)| operator.as_str()).collect();
+    assert_eq!(operators, ["quick_gelu", "glu"]);
+    // The product, of which the second half gates the first.
+    let product = &layers[0].1;
+    assert!(product.min().double_value(&[]) < 0.0);
+    let gated = product.narrow(1, 0, 2) * product.narrow(1, 2, 2).sigmoid();
+    assert!(gated.allclose(&outputs[0], 1e-5, 1e-6, false));
+    assert!(layers[1].1.allclose(&outputs[0], 1e-5, 1e-6, false));
 }

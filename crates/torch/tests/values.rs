@@ -81,6 +81,7 @@ agrees_with_pytorch! {
     a_class_token_is_left_out: "class_token";
     a_sequence_of_square_length_is_no_picture: "sequence";
     images_in_another_dimension_are_not_mixed_up: "sequence_first";
+    activations_that_the_code_spells_out_are_layers: "composed";
     weights_in_f16_run_in_f32: "f16";
     weights_in_bf16_run_in_f32: "bf16";
     weights_in_f64_run_in_f32: "f64";

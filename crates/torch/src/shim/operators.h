@@ -50,28 +50,6 @@ inline std::optional<double> number(const Value* value) {
   return std::nullopt;
 }
 
-// `x / (abs(x) + 1)`: torch.nn.functional.softsign.
-inline bool is_softsign(Node* node) {
-  if (!is_aten(node, "div") || node->inputs().size() != 2) {
-    return false;
-  }
-  Node* sum = node->input(1)->node();
-  return is_aten(sum, "add") && is_aten(sum->input(0)->node(), "abs") &&
-      sum->input(0)->node()->input(0) == node->input(0) && number(sum->input(1)) == 1.0;
-}
-
-// `x - tanh(x)`: torch.nn.functional.tanhshrink.
-inline bool is_tanhshrink(Node* node) {
-  return is_aten(node, "sub") && is_aten(node->input(1)->node(), "tanh") &&
-      node->input(1)->node()->input(0) == node->input(0);
-}
-
-inline bool is_inside_tanhshrink(Node* node) {
-  const auto& uses = node->output()->uses();
-  return is_aten(node, "tanh") &&
-      std::any_of(uses.begin(), uses.end(), [](const Use& use) { return is_tanhshrink(use.user); });
-}
-
 inline bool is_quantized(const Node* node) {
   return std::strcmp(node->kind().ns().toUnqualString(), "quantized") == 0;
 }
@@ -149,7 +127,8 @@ inline bool is_transposed(Node* node) {
   return transposed && transposed->isBool() && transposed->toBool();
 }
 
-// The activation function that `node` calls, if it does.
+// The activation function that `node` calls, if it does. Those that several operators make
+// together are found in composed.h.
 inline std::optional<std::string> activation(Node* node) {
   if (node->outputs().size() != 1 ||
       !node->output()->type()->isSubtypeOf(*TensorType::get())) {
@@ -164,15 +143,9 @@ inline std::optional<std::string> activation(Node* node) {
   if (!node->kind().is_aten()) {
     return std::nullopt;
   }
-  if (is_softsign(node)) {
-    return "softsign";
-  }
-  if (is_tanhshrink(node)) {
-    return "tanhshrink";
-  }
   const std::string name = name_of(node);
   const auto* row = row_of(name);
-  if (!row || row->kind != Class::Activation || is_inside_tanhshrink(node)) {
+  if (!row || row->kind != Class::Activation) {
     return std::nullopt;
   }
   if (name == "log_sigmoid") {

@@ -221,15 +221,19 @@ struct actviz_network {
     Module frozen;
     std::shared_ptr<Graph> code;
     std::optional<Folder> folder;
+    std::vector<Site> settled = sites;
     try {
       frozen = freeze_module(module);
       code = frozen.get_method("forward").graph();
+      settle_taps(*code, settled);
       folder.emplace(*code).prepare();
     } catch (const std::exception&) {
       // What cannot be frozen runs as it is.
       graph = tapped.copy();
+      settle_taps(*graph, sites);
       return {};
     }
+    sites = std::move(settled);
     // The weights change here: code that is not frozen would no more do what it was made for.
     std::vector<Folded> folded = folder->fold();
     module = frozen;

@@ -1,6 +1,7 @@
 // Puts taps into a network's code.
 #pragma once
 
+#include "composed.h"
 #include "operators.h"
 #include "tap.h"
 
@@ -13,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace actviz {
@@ -22,8 +24,12 @@ using namespace torch::jit;
 // One activation call in the code, before anything is known of its tensor.
 struct Site {
   std::string path;
+  // Empty if all that is known is that a composed activation may end here.
   std::string operation;
+  // Whether the module is that operator and nothing else.
   bool is_module;
+  // Whether the module is an activation of torch.nn.
+  bool is_activation_module;
 };
 
 // Inlines every call in a graph, as libtorch's own pass does, but knows at each
@@ -203,10 +209,10 @@ class Tapper {
       if (node->kind() == prim::CallMethod || node->kind() == prim::CallFunction) {
         inline_call(node, caller);
       } else if (auto operation = activation(node)) {
-        insert_tap(node, Site{caller.path, *operation, caller.is_activation_module});
-      } else if (auto shaping = all_operators_ && !is_weight(node) ? shaping_operator(node)
-                                                                  : std::nullopt) {
-        insert_tap(node, Site{caller.path, *shaping, caller.is_operator_module});
+        const bool is_module = caller.is_activation_module;
+        insert_tap(node, Site{caller.path, *operation, is_module, is_module});
+      } else if (auto site = other_site(node, caller)) {
+        insert_tap(node, *site);
       } else {
         for (Block* block : node->blocks()) {
           visit(block, caller);
@@ -217,6 +223,20 @@ class Tapper {
       }
       node = next;
     }
+  }
+
+  // What else is looked at: an operator that changes how fine a map is, or where a composed
+  // activation may end.
+  std::optional<Site> other_site(Node* node, const Caller& caller) {
+    const auto shaping = all_operators_ ? shaping_operator(node) : std::nullopt;
+    if (!(shaping || Composer::may_end_at(node)) || is_weight(node)) {
+      return std::nullopt;
+    }
+    return Site{
+        caller.path,
+        shaping.value_or(""),
+        shaping && caller.is_operator_module,
+        caller.is_activation_module};
   }
 
   void inline_call(Node* call, Caller& caller) {
@@ -259,5 +279,89 @@ class Tapper {
     sites.push_back(std::move(site));
   }
 };
+
+// Of the taps, those that see nothing but a part of what ends at the tap `last`. Freezing makes
+// one of equal calls: where a value is used elsewhere, too, one of its taps belongs to this, the
+// nearest before the end, and a tap that is alone belongs to the other use.
+inline std::vector<Node*> parts_of(
+    const ComposedActivation& composed, Node* last, const std::vector<Node*>& taps) {
+  std::unordered_map<Value*, std::vector<Node*>> by_value;
+  const auto end = std::find(taps.begin(), taps.end(), last);
+  for (auto tap = taps.begin(); tap != end; ++tap) {
+    Value* value = (*tap)->input(0);
+    if (value != last->input(0) && composed.nodes.count(value->node()) != 0) {
+      by_value[value].push_back(*tap);
+    }
+  }
+  std::vector<Node*> parts;
+  for (const auto& [value, its_taps] : by_value) {
+    const auto& uses = value->uses();
+    const bool is_inside = std::all_of(uses.begin(), uses.end(), [&](const Use& use) {
+      return use.user->kind() == tap_symbol() || composed.nodes.count(use.user) != 0;
+    });
+    if (is_inside) {
+      parts.insert(parts.end(), its_taps.begin(), its_taps.end());
+    } else if (its_taps.size() > 1) {
+      const auto nearest = std::max_element(
+          its_taps.begin(), its_taps.end(), [](Node* a, Node* b) {
+            return toIValue(a->input(1))->toInt() < toIValue(b->input(1))->toInt();
+          });
+      parts.push_back(*nearest);
+    }
+  }
+  return parts;
+}
+
+// Decides, when freezing has resolved the branches, where composed activations end. The other
+// taps that were put in for them go, and so do those of activations that are a part of one:
+// of `x * sigmoid(x)` nobody wants to see the sigmoid.
+inline void settle_taps(Graph& graph, std::vector<Site>& sites) {
+  std::vector<Node*> taps;
+  for_each_node(graph.block(), [&](Node* node) {
+    if (node->kind() == tap_symbol()) {
+      taps.push_back(node);
+    }
+  });
+  const auto index = [](Node* tap) { return static_cast<size_t>(toIValue(tap->input(1))->toInt()); };
+  std::unordered_set<Node*> superfluous;
+  for (Node* tap : taps) {
+    Site& site = sites.at(index(tap));
+    Node* last = tap->input(0)->node();
+    const auto composed = Composer::at(last);
+    if (!composed) {
+      if (site.operation.empty()) {
+        superfluous.insert(tap);
+      }
+      continue;
+    }
+    site.operation = composed->name;
+    site.is_module = site.is_activation_module;
+    for (Node* part : parts_of(*composed, tap, taps)) {
+      superfluous.insert(part);
+    }
+  }
+  std::vector<bool> is_gone(sites.size()), is_left(sites.size());
+  for (Node* tap : taps) {
+    (superfluous.count(tap) != 0 ? is_gone : is_left)[index(tap)] = true;
+  }
+  // Those in branches that never run stay, as long as they are anything.
+  std::vector<Site> kept;
+  std::vector<int64_t> places(sites.size(), -1);
+  for (size_t i = 0; i < sites.size(); ++i) {
+    if (is_left[i] || (!is_gone[i] && !sites[i].operation.empty())) {
+      places[i] = static_cast<int64_t>(kept.size());
+      kept.push_back(std::move(sites[i]));
+    }
+  }
+  for (Node* tap : taps) {
+    if (superfluous.count(tap) != 0) {
+      tap->destroy();
+      continue;
+    }
+    WithInsertPoint point(tap);
+    tap->replaceInput(1, tap->owningGraph()->insertConstant(places[index(tap)]));
+  }
+  sites = std::move(kept);
+}
 
 }  // namespace actviz
