@@ -4,7 +4,7 @@ mod layout;
 
 use serde::{Deserialize, Serialize};
 
-pub use layout::{ChannelAxis, matrix};
+pub use layout::{ChannelAxis, Tokens, matrix};
 
 use crate::error::Error;
 use crate::operators::{self, Sign};
@@ -17,11 +17,13 @@ pub enum Layout {
     ChannelsFirst,
     /// (N, H, W, C): what linear layers on pictures give (ConvNeXt, Swin).
     ChannelsLast,
-    /// (N, T, C) where T is a square of `side`, after `skip` class tokens (ViT).
+    /// (N, T, C) where T is a map, row by row, after `skip` other tokens (ViT).
     Tokens {
-        /// Rows and columns of the token grid.
-        side: usize,
-        /// Tokens before the grid: 0 or 1.
+        /// Rows of the map.
+        rows: usize,
+        /// Columns of the map.
+        columns: usize,
+        /// Tokens before the map: of the class, registers, ...
         skip: usize,
     },
     /// Anything else: a vector, a sequence, a map of one position. Listed, and drawn only if asked for.

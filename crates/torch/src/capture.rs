@@ -3,9 +3,10 @@
 use ndarray::{Array3, Array4};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::prepared::Node;
+use super::prepared::TokenSource;
+use super::network::Tap;
 use actviz_core::engine::Reduce;
-use actviz_core::layers::{self, Layout};
+use actviz_core::layers::{self, Layout, Tokens};
 
 /// What is copied of a tapped tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,24 +19,46 @@ pub(super) enum Capture {
 
 /// How a tapped tensor is read.
 pub(super) struct Picture {
-    /// Whether the first dimension counts the images.
+    /// Whether one dimension counts the images: the first, but where that counts tokens.
     pub is_per_image: bool,
-    /// The shape of one image's tensor.
+    /// The shape of one image's tensor; tokens x channels of tokens, however they lie.
     pub shape: Vec<usize>,
     pub layout: Layout,
+    /// The dimension that counts the tokens, if they are any.
+    axis: usize,
 }
 
 impl Picture {
-    /// The tensor that `node` gave for `images` images of `input` (height, width) pixels.
-    pub fn of(tensor: &Tensor, node: &Node, images: usize, input: (usize, usize)) -> Picture {
+    /// The tensor that `tap` sees for `images` images of `input` (height, width) pixels.
+    pub fn of(tensor: &Tensor, tap: &Tap<'_>, images: usize, input: (usize, usize)) -> Picture {
+        let node = tap.node;
         let size: Vec<usize> = tensor.size().iter().map(|&dim| dim as usize).collect();
+        let layout = |shape: &[usize], tokens| Layout::of(shape, node.order, input, tokens);
+        if let (TokenSource::Map { axis, .. }, [_, _, _]) = (node.tokens, &size[..]) {
+            let mut size = size.clone();
+            size.swap(axis, 1);
+            let layout = layout(&size[1..], tap.tokens);
+            if size[0] == images && node.depends_on_input && layout != Layout::Flat {
+                return Picture { is_per_image: true, shape: size[1..].to_vec(), layout, axis };
+            }
+        }
         match size.split_first() {
             Some((&first, shape)) if first == images && node.depends_on_input => {
-                let layout = Layout::of(shape, node.order, input);
-                Picture { is_per_image: true, shape: shape.to_vec(), layout }
+                let tokens = match tap.tokens {
+                    Tokens::OfMap { .. } => Tokens::Never,
+                    other => other,
+                };
+                let layout = layout(shape, tokens);
+                Picture { is_per_image: true, shape: shape.to_vec(), layout, axis: 1 }
             }
-            _ => Picture { is_per_image: false, shape: size, layout: Layout::Flat },
+            _ => Picture { is_per_image: false, shape: size, layout: Layout::Flat, axis: 1 },
         }
+    }
+
+    /// Tokens that are a map: images x rows * columns x channels.
+    pub fn tokens(&self, tensor: &Tensor, skip: usize, count: usize) -> Result<Tensor, TchError> {
+        let tokens = tensor.f_transpose(self.axis as i64, 1)?;
+        tokens.f_narrow(1, skip as i64, count as i64)
     }
 }
 
@@ -59,10 +82,9 @@ pub(super) fn take(
     let channels_first = match picture.layout {
         Layout::ChannelsFirst => tensor,
         Layout::ChannelsLast => tensor.f_permute([0, 3, 1, 2])?,
-        Layout::Tokens { side, skip } => {
-            let (side, skip) = (side as i64, skip as i64);
-            let grid = tensor.f_narrow(1, skip, side * side)?;
-            grid.f_transpose(1, 2)?.f_unflatten(2, [side, side])?
+        Layout::Tokens { rows, columns, skip } => {
+            let grid = picture.tokens(&tensor, skip, rows * columns)?;
+            grid.f_transpose(1, 2)?.f_unflatten(2, [rows as i64, columns as i64])?
         }
         Layout::Flat => return matrices(&tensor, picture, images),
     };

@@ -13,6 +13,8 @@ use std::ptr::{self, NonNull};
 use actviz_core::graph::{Graph, Value};
 use tch::Tensor;
 
+use super::loaded::TokenSource;
+
 /// `actviz_network` of shim.h.
 #[repr(C)]
 struct RawNetwork {
@@ -28,6 +30,11 @@ struct RawNode {
     order: i32,
     depends_on_input: i32,
     parameters: u64,
+    tokens: i32,
+    map: usize,
+    token_axis: i32,
+    has_tokens_before: i32,
+    has_tokens_after: i32,
 }
 
 /// `actviz_numbers` of shim.h.
@@ -143,6 +150,7 @@ pub(super) struct RawSite {
     pub order: i32,
     pub depends_on_input: bool,
     pub parameters: u64,
+    pub tokens: TokenSource,
 }
 
 /// A loaded network.
@@ -218,6 +226,16 @@ impl Handle {
             order: node.order,
             depends_on_input: node.depends_on_input != 0,
             parameters: node.parameters,
+            tokens: match node.tokens {
+                1 => TokenSource::Never,
+                2 => TokenSource::Map {
+                    index: node.map,
+                    axis: usize::try_from(node.token_axis).unwrap_or(1),
+                    before: node.has_tokens_before != 0,
+                    after: node.has_tokens_after != 0,
+                },
+                _ => TokenSource::Unknown,
+            },
         }
     }
 
@@ -299,7 +317,7 @@ impl Handle {
     ///
     /// `tap` gets every executed activation in order: which call of [`Handle::sites`]
     /// it is, and the tensor itself, which the network may change once `tap` has
-    /// returned. `Break` ends the run with an error. A panic in `tap` passes through.
+    /// returned. Indices behind the last call are those of maps that tokens are made of. `Break` ends the run with an error. A panic in `tap` passes through.
     pub fn run(
         &mut self,
         images: &Tensor,

@@ -14,11 +14,10 @@ pub(super) fn sum(tensor: &Tensor, picture: &Picture) -> Result<Option<Tensor>, 
     let channels = match picture.layout {
         Layout::ChannelsFirst => 1,
         Layout::ChannelsLast => 3,
-        Layout::Tokens { side, skip } => {
-            let (side, skip) = (side as i64, skip as i64);
-            let grid = tensor.f_narrow(1, skip, side * side)?;
+        Layout::Tokens { rows, columns, skip } => {
+            let grid = picture.tokens(&tensor, skip, rows * columns)?;
             let sum = grid.f_sum_dim_intlist(2i64, false, Kind::Float)?;
-            return sum.f_unflatten(1, [side, side]).map(Some);
+            return sum.f_unflatten(1, [rows as i64, columns as i64]).map(Some);
         }
         Layout::Flat => return Ok(None),
     };

@@ -10,7 +10,7 @@ use actviz_core::engine::{
 };
 use actviz_core::error::Error;
 use actviz_core::graph::Graph;
-use actviz_core::layers::Layer;
+use actviz_core::layers::{Layer, Tokens};
 use actviz_core::model_file::ModelFile;
 use ndarray::{Array3, Array4, Axis};
 use tch::{TchError, Tensor};
@@ -20,8 +20,7 @@ use super::capture::{self, Capture, Picture};
 use super::device;
 use super::ffi::{self, Handle};
 use super::gradient;
-use super::network_cache::{CachedNetwork, NetworkCache};
-use super::prepared::{Batching, Memory, Node, Origin, PreparedNetwork, sizes_of};
+use super::prepared::{Batching, PreparedNetwork, Maps, Memory, Node, Origin, sizes_of};
 use super::records::Records;
 
 /// Whether a run remembers what gradients need.
@@ -44,6 +43,8 @@ pub struct Tap<'a> {
     pub position: usize,
     /// The call in the network's code.
     pub node: &'a Node,
+    /// What its tensor is if it is a sequence of tokens.
+    pub tokens: Tokens,
 }
 
 /// A TorchScript network with a tap after every activation. Weights are f32, or bf16 if
@@ -107,10 +108,15 @@ impl TorchNetwork {
         let mut namer = Namer::default();
         let mut failure = None;
         let mut position = 0;
+        let mut maps = Maps::default();
         let mut tap = |index: usize, tensor: Tensor| {
-            let Some(node) = nodes.get(index) else { return ControlFlow::Break(()) };
+            let Some(node) = nodes.get(index) else {
+                maps.note(index - nodes.len(), &tensor.size());
+                return ControlFlow::Continue(());
+            };
             let name = namer.name(&node.name);
-            let seen = look(Tap { name: &name, position, node }, &tensor);
+            let tokens = maps.tokens(node.tokens);
+            let seen = look(Tap { name: &name, position, node, tokens }, &tensor);
             position += 1;
             match seen {
                 Ok(()) => ControlFlow::Continue(()),
@@ -146,7 +152,7 @@ impl TorchNetwork {
         };
         self.forward_with(images, Gradients::Off, |tap, tensor| {
             let Some(places) = places.get(tap.name) else { return Ok(()) };
-            let picture = Picture::of(tensor, tap.node, count, input);
+            let picture = Picture::of(tensor, &tap, count, input);
             for place in places {
                 let taken = capture::take(tensor, &picture, wanted[*place].1, count);
                 found[*place] = Some(taken.map_err(|error| failed(tap.name, error))?);
@@ -205,7 +211,7 @@ impl TorchNetwork {
         let mut layers = Vec::new();
         let mut all_in_batch = true;
         self.forward_with(&image, Gradients::Off, |tap, tensor| {
-            let picture = Picture::of(tensor, tap.node, 1, (height, width));
+            let picture = Picture::of(tensor, &tap, 1, (height, width));
             all_in_batch &= picture.is_per_image || !tap.node.depends_on_input;
             layers.push(Layer {
                 name: tap.name.to_owned(),
@@ -317,7 +323,7 @@ impl TorchNetwork {
         let origin = self.origin.clone();
         let run = self.forward_with(&image, Gradients::On, |tap, tensor| {
             if wanted.contains(tap.name) {
-                let picture = Picture::of(tensor, tap.node, 1, input);
+                let picture = Picture::of(tensor, &tap, 1, input);
                 let sum = gradient::sum(tensor, &picture).map_err(|error| {
                     let message = format!("its layer {} cannot be read", tap.name);
                     origin.failed(&image, message, error.to_string())

@@ -11,8 +11,7 @@ use crate::records::Records;
 use actviz_core::archive::Program;
 use actviz_core::engine::{Device, InputShape, Taps};
 use actviz_core::error::Error;
-use actviz_core::graph::Graph;
-use actviz_core::layers::{ChannelAxis, Layer};
+use actviz_core::layers::{Layer, ChannelAxis, Tokens};
 
 /// One activation call in the network's code. In a loop it may run several times, in
 /// a branch not at all.
@@ -30,6 +29,60 @@ pub struct Node {
     /// into a convolution counts as the convolution's bias; branches and loops count
     /// whole.
     pub parameters: u64,
+    /// What it is if it has three dimensions.
+    pub tokens: TokenSource,
+}
+
+/// What the graph tells of a layer of three dimensions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenSource {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// Its rows are no places of the image: queries, or mixtures of all tokens.
+    Never,
+    /// They are the tokens of a map, maybe with others.
+    Map {
+        /// Which one, of all that the network makes tokens of.
+        index: usize,
+        /// The dimension that counts the tokens.
+        axis: usize,
+        /// Whether others stand before them.
+        before: bool,
+        /// Whether others stand after them.
+        after: bool,
+    },
+}
+
+/// Rows and columns of the maps that a run has made tokens of so far.
+#[derive(Default)]
+pub(super) struct Maps(Vec<Option<(usize, usize)>>);
+
+impl Maps {
+    /// Takes note of a map (N, C, H, W); anything else is none.
+    pub fn note(&mut self, index: usize, size: &[i64]) {
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
+        }
+        self.0[index] = match size {
+            &[_, _, rows, columns] => usize::try_from(rows).ok().zip(usize::try_from(columns).ok()),
+            _ => None,
+        };
+    }
+
+    /// What a layer's tokens are in this run.
+    pub fn tokens(&self, source: TokenSource) -> Tokens {
+        let largest = self.0.iter().flatten().copied().max_by_key(|(rows, columns)| rows * columns);
+        let unknown = Tokens::Unknown { largest };
+        match source {
+            TokenSource::Unknown => unknown,
+            TokenSource::Never => Tokens::Never,
+            TokenSource::Map { index, before, after, .. } => {
+                let map = self.0.get(index).copied().flatten();
+                map.map_or(unknown, |map| Tokens::OfMap { map, before, after })
+            }
+        }
+    }
 }
 
 /// What the files of one program have in common, with the weights of one of them.
@@ -116,6 +169,7 @@ impl From<ffi::RawSite> for Node {
             },
             depends_on_input: site.depends_on_input,
             parameters: site.parameters,
+            tokens: site.tokens,
         }
     }
 }

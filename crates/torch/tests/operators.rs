@@ -8,11 +8,13 @@ mod agreement;
 
 use std::path::{Path, PathBuf};
 
-use actviz_core::engine::{InputShape, Network};
+use actviz_core::engine::{InputShape, Network, Probe};
+use actviz_core::layers::Layout;
 use actviz_torch::{Gradients, TorchNetwork};
+use ndarray::Array4;
 use tch::{Kind, Tensor};
 
-use agreement::{engine, load};
+use agreement::{array, engine, load, maps, tensor};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/cases").join(name)
@@ -74,4 +76,32 @@ fn a_gate_with_its_product_is_one_layer() {
     let gated = product.narrow(1, 0, 2) * product.narrow(1, 2, 2).sigmoid();
     assert!(gated.allclose(&outputs[0], 1e-5, 1e-6, false));
     assert!(layers[1].1.allclose(&outputs[0], 1e-5, 1e-6, false));
+}
+
+#[test]
+fn tokens_may_stand_before_the_images() {
+    let mut network = network("tokens_first.pt");
+    let input = InputShape { channels: 3, height: 6, width: 10 };
+    let layers = network.layers(input).unwrap();
+    assert_eq!(layers[0].layout, Layout::Tokens { rows: 3, columns: 5, skip: 0 });
+    assert_eq!(layers[0].shape, [16, 3, 5]);
+    let images = Array4::from_shape_fn((2, 3, 6, 10), |(n, c, y, x)| {
+        ((n * 180 + c * 60 + y * 10 + x) as f32 * 0.37).sin()
+    });
+    let found = maps(&mut network, &images, &["mlp.1".to_owned()], Probe::Channels).unwrap();
+    let mut tokens = None;
+    network
+        .forward_with(&tensor(&images), Gradients::Off, |_, seen| {
+            tokens = Some(array(seen));
+            Ok(())
+        })
+        .unwrap();
+    let tokens = tokens.unwrap();
+    assert_eq!(tokens.shape(), [15, 2, 16]);
+    for (image, maps) in found.iter().enumerate() {
+        for ((channel, row, column), value) in maps[0].indexed_iter() {
+            let expected = tokens[[row * 5 + column, image, channel]];
+            assert!((value - expected).abs() < 1e-5, "{image} {channel} {row} {column}");
+        }
+    }
 }

@@ -79,6 +79,12 @@ agrees_with_pytorch! {
     channels_last_is_recognised_if_not_square: "channels_last_wide";
     a_square_grid_of_tokens_is_a_picture: "tokens";
     a_class_token_is_left_out: "class_token";
+    tokens_of_an_image_that_is_not_square_come_after_registers: "registers";
+    tokens_that_stand_after_those_of_the_image_are_left_out: "tokens_after";
+    tokens_on_both_sides_are_no_picture: "tokens_around";
+    a_map_between_tokens_is_followed: "mix_feed_forward";
+    queries_are_no_picture: "queries";
+    mixtures_of_tokens_are_no_picture: "mixer";
     a_sequence_of_square_length_is_no_picture: "sequence";
     images_in_another_dimension_are_not_mixed_up: "sequence_first";
     activations_that_the_code_spells_out_are_layers: "composed";

@@ -14,28 +14,69 @@ pub enum ChannelAxis {
     Last,
 }
 
+/// What the graph tells of a tensor that may be a sequence of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// Nothing.
+    Unknown {
+        /// The largest map that the network has made tokens of, as far as the graph tells.
+        largest: Option<(usize, usize)>,
+    },
+    /// It has no places of the image: queries, or mixtures of all tokens.
+    Never,
+    /// It has those of a map.
+    OfMap {
+        /// Its rows and columns.
+        map: (usize, usize),
+        /// Whether there are others before them.
+        before: bool,
+        /// Whether there are others after them.
+        after: bool,
+    },
+}
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        Tokens::Unknown { largest: None }
+    }
+}
+
 impl Layout {
     /// How one image's tensor of this shape (without the batch) is to be read, in a
     /// network whose input is `height` x `width` pixels. A map of one position is no
     /// picture, and one of none is not either.
-    pub fn of(shape: &[usize], order: ChannelAxis, input: (usize, usize)) -> Layout {
-        let layout = Layout::of_any_size(shape, order, input);
+    pub fn of(shape: &[usize], order: ChannelAxis, input: (usize, usize), tokens: Tokens) -> Layout {
+        let layout = Layout::of_any_size(shape, order, input, tokens);
         match layout.picture_shape(shape)[..] {
             [_, height, width] if height * width > 1 => layout,
             _ => Layout::Flat,
         }
     }
 
-    fn of_any_size(shape: &[usize], order: ChannelAxis, input: (usize, usize)) -> Layout {
+    fn of_any_size(
+        shape: &[usize],
+        order: ChannelAxis,
+        input: (usize, usize),
+        tokens: Tokens,
+    ) -> Layout {
         match (shape, order) {
             ([_, _, _], ChannelAxis::First) => Layout::ChannelsFirst,
             (&[h, w, _], ChannelAxis::Last) if is_scaled((h, w), input) => Layout::ChannelsLast,
             (&[_, h, w], ChannelAxis::Unknown) if is_scaled((h, w), input) => Layout::ChannelsFirst,
             (&[h, w, _], ChannelAxis::Unknown) if is_scaled((h, w), input) => Layout::ChannelsLast,
+            (&[count, _], _) if tokens != Tokens::default() => match tokens {
+                Tokens::OfMap { map, before, after } => map_of(count, map, (before, after)),
+                Tokens::Unknown { largest }
+                    if order == ChannelAxis::Last && !is_scaled((shape[0], shape[1]), input) =>
+                {
+                    token_grid(count, input, largest)
+                }
+                Tokens::Unknown { .. } | Tokens::Never => Layout::Flat,
+            },
             // Only a linear layer or the like tells tokens from (N, C, L) and (N, H, W), and
             // of the last it may have been one along W.
             (&[tokens, channels], ChannelAxis::Last) if !is_scaled((tokens, channels), input) => {
-                token_grid(tokens, input)
+                token_grid(tokens, input, None)
             }
             _ => Layout::Flat,
         }
@@ -45,7 +86,7 @@ impl Layout {
     pub fn picture_shape(self, shape: &[usize]) -> Vec<usize> {
         match (self, shape) {
             (Layout::ChannelsLast, &[h, w, c]) => vec![c, h, w],
-            (Layout::Tokens { side, .. }, &[_, c]) => vec![c, side, side],
+            (Layout::Tokens { rows, columns, .. }, &[_, c]) => vec![c, rows, columns],
             _ => shape.to_vec(),
         }
     }
@@ -76,14 +117,29 @@ fn is_scaled((h, w): (usize, usize), (height, width): (usize, usize)) -> bool {
     (h as f64 - expected).abs() <= f64::max(1.0, 0.1 * expected)
 }
 
+/// The tokens of a map, with others on one side of them.
+fn map_of(count: usize, (rows, columns): (usize, usize), others: (bool, bool)) -> Layout {
+    let tokens = |skip| Layout::Tokens { rows, columns, skip };
+    match (count.checked_sub(rows * columns), others) {
+        (Some(0), _) => tokens(0),
+        (Some(before), (true, false)) => tokens(before),
+        (Some(_), (false, true)) => tokens(0),
+        // On both sides: nobody knows how many on which.
+        _ => Layout::Flat,
+    }
+}
+
 /// A square grid of more than one token, with or without a class token before it. Only a
-/// square input gives one.
-fn token_grid(tokens: usize, input: (usize, usize)) -> Layout {
+/// square input gives one. If it is known of which map the network makes tokens, it is that
+/// one, or a whole fraction of it.
+fn token_grid(tokens: usize, input: (usize, usize), map: Option<(usize, usize)>) -> Layout {
     for skip in [0, 1] {
         let grid = tokens.saturating_sub(skip);
         let side = grid.isqrt();
-        if side > 1 && side * side == grid && is_scaled((side, side), input) {
-            return Layout::Tokens { side, skip };
+        let is_square = side > 1 && side * side == grid && is_scaled((side, side), input);
+        let is_part = |(rows, columns): (usize, usize)| rows % side == 0 && columns % side == 0;
+        if is_square && map.is_none_or(is_part) {
+            return Layout::Tokens { rows: side, columns: side, skip };
         }
     }
     Layout::Flat
@@ -95,59 +151,82 @@ mod tests {
 
     const INPUT: (usize, usize) = (224, 224);
 
+    fn of(shape: &[usize], order: Order, input: (usize, usize)) -> Layout {
+        Layout::of(shape, order, input, Tokens::default())
+    }
+
     #[test]
     fn what_a_convolution_gives_is_a_picture_of_any_size() {
-        assert_eq!(Layout::of(&[64, 112, 112], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
-        assert_eq!(Layout::of(&[512, 3, 9], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
-        assert_eq!(Layout::of(&[32, 1, 2], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(of(&[64, 112, 112], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(of(&[512, 3, 9], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
+        assert_eq!(of(&[32, 1, 2], ChannelAxis::First, INPUT), Layout::ChannelsFirst);
     }
 
     #[test]
     fn one_position_is_no_picture_and_none_is_not_either() {
         for order in [ChannelAxis::First, ChannelAxis::Last, ChannelAxis::Unknown] {
-            assert_eq!(Layout::of(&[32, 1, 1], order, INPUT), Layout::Flat);
-            assert_eq!(Layout::of(&[32, 0, 4], order, INPUT), Layout::Flat);
+            assert_eq!(of(&[32, 1, 1], order, INPUT), Layout::Flat);
+            assert_eq!(of(&[32, 0, 4], order, INPUT), Layout::Flat);
         }
-        assert_eq!(Layout::of(&[1, 1, 32], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(of(&[1, 1, 32], ChannelAxis::Last, INPUT), Layout::Flat);
     }
 
     #[test]
     fn a_linear_layer_on_pictures_has_the_channels_last() {
-        let layout = Layout::of(&[56, 56, 384], ChannelAxis::Last, INPUT);
+        let layout = of(&[56, 56, 384], ChannelAxis::Last, INPUT);
         assert_eq!(layout, Layout::ChannelsLast);
         assert_eq!(layout.picture_shape(&[56, 56, 384]), [384, 56, 56]);
-        let wide = Layout::of(&[7, 10, 3072], ChannelAxis::Last, (224, 320));
+        let wide = of(&[7, 10, 3072], ChannelAxis::Last, (224, 320));
         assert_eq!(wide, Layout::ChannelsLast);
     }
 
     #[test]
     fn windows_of_attention_are_no_picture() {
-        assert_eq!(Layout::of(&[64, 49, 256], ChannelAxis::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[1, 49, 2048], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(of(&[64, 49, 256], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(of(&[1, 49, 2048], ChannelAxis::Last, INPUT), Layout::Flat);
     }
 
     #[test]
     fn without_a_hint_the_aspect_ratio_decides() {
-        assert_eq!(
-            Layout::of(&[64, 28, 40], ChannelAxis::Unknown, (224, 320)),
-            Layout::ChannelsFirst
-        );
-        assert_eq!(
-            Layout::of(&[28, 40, 64], ChannelAxis::Unknown, (224, 320)),
-            Layout::ChannelsLast
-        );
-        assert_eq!(Layout::of(&[9, 2, 100], ChannelAxis::Unknown, INPUT), Layout::Flat);
+        assert_eq!(of(&[64, 28, 40], ChannelAxis::Unknown, (224, 320)), Layout::ChannelsFirst);
+        assert_eq!(of(&[28, 40, 64], ChannelAxis::Unknown, (224, 320)), Layout::ChannelsLast);
+        assert_eq!(of(&[9, 2, 100], ChannelAxis::Unknown, INPUT), Layout::Flat);
     }
 
     #[test]
     fn square_numbers_of_tokens_are_pictures_with_or_without_a_class_token() {
-        let tokens = |side, skip| Layout::Tokens { side, skip };
-        assert_eq!(Layout::of(&[196, 3072], ChannelAxis::Last, INPUT), tokens(14, 0));
-        assert_eq!(Layout::of(&[197, 3072], ChannelAxis::Last, INPUT), tokens(14, 1));
+        let tokens = |side, skip| Layout::Tokens { rows: side, columns: side, skip };
+        assert_eq!(of(&[196, 3072], ChannelAxis::Last, INPUT), tokens(14, 0));
+        assert_eq!(of(&[197, 3072], ChannelAxis::Last, INPUT), tokens(14, 1));
         assert_eq!(tokens(14, 1).picture_shape(&[197, 3072]), [3072, 14, 14]);
-        assert_eq!(Layout::of(&[195, 3072], ChannelAxis::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[2, 64], ChannelAxis::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[16, 64], ChannelAxis::First, INPUT), Layout::Flat);
+        assert_eq!(of(&[195, 3072], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(of(&[2, 64], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(of(&[16, 64], ChannelAxis::First, INPUT), Layout::Flat);
+    }
+
+    #[test]
+    fn the_map_that_tokens_come_from_is_known() {
+        let of_map = |count, before, after| {
+            let tokens = Tokens::OfMap { map: (14, 20), before, after };
+            Layout::of(&[count, 64], ChannelAxis::Last, (224, 320), tokens)
+        };
+        let tokens = |skip| Layout::Tokens { rows: 14, columns: 20, skip };
+        assert_eq!(of_map(280, false, false), tokens(0));
+        assert_eq!(of_map(285, true, false), tokens(5));
+        assert_eq!(of_map(285, false, true), tokens(0));
+        for (count, before, after) in [(285, true, true), (285, false, false), (279, true, false)] {
+            assert_eq!(of_map(count, before, after), Layout::Flat, "{count}");
+        }
+        assert_eq!(of_map(280, true, true), tokens(0));
+    }
+
+    #[test]
+    fn queries_and_mixtures_of_tokens_are_no_picture() {
+        let of = |count, tokens| Layout::of(&[count, 32], ChannelAxis::Last, (64, 64), tokens);
+        assert_eq!(of(64, Tokens::Never), Layout::Flat);
+        let patches = Tokens::Unknown { largest: Some((8, 8)) };
+        assert_eq!(of(100, patches), Layout::Flat);
+        assert_eq!(of(16, patches), Layout::Tokens { rows: 4, columns: 4, skip: 0 });
     }
 
     #[test]
@@ -163,15 +242,15 @@ mod tests {
             ([256, 192], ChannelAxis::Last, (224, 320)),
         ];
         for (shape, order, input) in no_picture {
-            assert_eq!(Layout::of(&shape, order, input), Layout::Flat, "{shape:?} {order:?}");
+            assert_eq!(of(&shape, order, input), Layout::Flat, "{shape:?} {order:?}");
         }
     }
 
     #[test]
     fn vectors_and_deeper_tensors_are_flat() {
-        assert_eq!(Layout::of(&[1000], ChannelAxis::Last, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[8, 4, 16, 16], ChannelAxis::First, INPUT), Layout::Flat);
-        assert_eq!(Layout::of(&[], ChannelAxis::Unknown, INPUT), Layout::Flat);
+        assert_eq!(of(&[1000], ChannelAxis::Last, INPUT), Layout::Flat);
+        assert_eq!(of(&[8, 4, 16, 16], ChannelAxis::First, INPUT), Layout::Flat);
+        assert_eq!(of(&[], ChannelAxis::Unknown, INPUT), Layout::Flat);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 #include "structure.h"
 #include "tap.h"
 #include "tapper.h"
+#include "tokens.h"
 #include "values.h"
 #include "weights.h"
 
@@ -140,6 +141,8 @@ struct actviz_network {
   std::vector<actviz_node> nodes;
   int64_t input_channels = 0;
   bool data_dependent = false;
+  // What makes tokens of maps.
+  std::vector<Node*> maps;
   std::vector<GraphValue> values;
   std::vector<int64_t> taps;
   Refill refill;
@@ -184,6 +187,7 @@ struct actviz_network {
     if (all_operators) {
       read_structure();
     }
+    tap_maps();
     runRequiredPasses(graph);
     code = Code(graph, "forward");
   }
@@ -263,8 +267,9 @@ struct actviz_network {
     data_dependent = reader.is_data_dependent();
     for (const Site& site : sites) {
       nodes.push_back(actviz_node{
-          site.path.c_str(), site.operation.c_str(), site.is_module ? 1 : 0, 0, 0, 0});
+          site.path.c_str(), site.operation.c_str(), site.is_module ? 1 : 0, 0, 0, 0, 0, 0, 0, 0, 0});
     }
+    TokenReader tokens(reader);
     for_each_node(graph->block(), [&](Node* tap) {
       if (tap->kind() != tap_symbol()) {
         return;
@@ -276,7 +281,55 @@ struct actviz_network {
       }
       node.depends_on_input |= reader.depends_on_input(tap->input(0)) ? 1 : 0;
       node.parameters = std::max(node.parameters, reader.parameters(tap));
+      if (node.tokens == 0) {
+        read_tokens(node, tokens.of(tap->input(0)));
+      }
     });
+    // All others, too: what else may be a grid of tokens is a whole fraction of theirs.
+    for_each_node(graph->block(), [&](Node* node) {
+      if (node->outputs().size() == 1 && node->owningGraph() == graph.get()) {
+        const Tokens found = tokens.of(node->output());
+        if (found.state == Tokens::grid && found.source == node) {
+          number_of(node);
+        }
+      }
+    });
+  }
+
+  // The number of the map that this operator makes tokens of.
+  size_t number_of(Node* source) {
+    const auto known = std::find(maps.begin(), maps.end(), source);
+    if (known == maps.end()) {
+      maps.push_back(source);
+      return maps.size() - 1;
+    }
+    return static_cast<size_t>(known - maps.begin());
+  }
+
+  void read_tokens(actviz_node& node, const Tokens& tokens) {
+    if (tokens.state == Tokens::never) {
+      node.tokens = 1;
+    }
+    // A tap needs an input of the graph, and a forked one has others.
+    if (tokens.state != Tokens::grid || tokens.source->owningGraph() != graph.get()) {
+      return;
+    }
+    node.tokens = 2;
+    node.map = number_of(tokens.source);
+    node.token_axis = static_cast<int32_t>(tokens.axis);
+    node.has_tokens_before = tokens.before ? 1 : 0;
+    node.has_tokens_after = tokens.after ? 1 : 0;
+  }
+
+  // Only while the network runs it is known how many rows and columns a map has.
+  void tap_maps() {
+    for (size_t i = 0; i < maps.size(); ++i) {
+      WithInsertPoint point(maps[i]);
+      Value* index = graph->insertConstant(static_cast<int64_t>(nodes.size() + i));
+      graph->insertNode(graph->create(
+          tap_symbol(), {maps[i]->input(0), index, graph->inputs().back()}, 0));
+    }
+    maps.clear();
   }
 };
 

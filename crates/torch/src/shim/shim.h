@@ -33,10 +33,20 @@ typedef struct {
   int32_t depends_on_input;
   // Elements of all weights that the values depend on.
   uint64_t parameters;
+  // What its tensor is if it has three dimensions: 0 unknown, 1 no places of the image (queries,
+  // mixtures of tokens), 2 the tokens of a map.
+  int32_t tokens;
+  // Of which map, counted from 0, which dimension counts the tokens, and whether there are
+  // others before and after those of the map.
+  size_t map;
+  int32_t token_axis;
+  int32_t has_tokens_before;
+  int32_t has_tokens_after;
 } actviz_node;
 
 // Receives a tensor. Returns 0, or anything else to end the run with an error.
-// `index` is the node of a tap, or the position of an output.
+// `index` is the node of a tap, or the position of an output. A tap of which there is no node
+// sees a map before it is made tokens of: the first one behind the last node is map 0.
 typedef int (*actviz_receive)(void* context, size_t index, void* tensor);
 
 // What a message begins with if a file was refused for an operator that it uses. Then

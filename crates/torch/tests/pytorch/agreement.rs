@@ -76,11 +76,11 @@ impl Reference {
                 let hwc = one(tensor).into_dimensionality::<Ix3>().unwrap();
                 hwc.permuted_axes([2, 0, 1])
             }
-            Layout::Tokens { side, skip } => {
+            Layout::Tokens { rows, columns, skip } => {
                 let tokens = one(tensor);
                 let channels = tokens.shape()[1];
-                Array3::from_shape_fn((channels, side, side), |(c, row, column)| {
-                    tokens[[skip + row * side + column, c]]
+                Array3::from_shape_fn((channels, rows, columns), |(c, row, column)| {
+                    tokens[[skip + row * columns + column, c]]
                 })
             }
             Layout::Flat => {
