@@ -97,6 +97,7 @@ unsafe extern "C" {
     -> *mut c_char;
     fn actviz_input_channels(network: *const RawNetwork) -> i64;
     fn actviz_is_data_dependent(network: *const RawNetwork) -> i32;
+    fn actviz_mixes_images(network: *const RawNetwork) -> i32;
     fn actviz_use_channels_last(network: *mut RawNetwork, on: i32) -> *mut c_char;
     fn actviz_run(
         network: *mut RawNetwork,
@@ -304,6 +305,12 @@ impl Handle {
     pub fn is_data_dependent(&self) -> bool {
         // SAFETY: the network lives as long as `self`.
         unsafe { actviz_is_data_dependent(self.0.as_ptr()) != 0 }
+    }
+
+    /// Whether what one image of a batch gets may depend on the others in another way.
+    pub fn mixes_images(&self) -> bool {
+        // SAFETY: the network lives as long as `self`.
+        unsafe { actviz_mixes_images(self.0.as_ptr()) != 0 }
     }
 
     /// Has convolutions work on channels-last memory, or as the network was saved.

@@ -134,8 +134,10 @@ impl PreparedNetwork {
         if nodes.is_empty() {
             return Err(Error::NoActivations { file: origin.file.clone() });
         }
-        let batching =
-            if handle.is_data_dependent() { Batching::Single } else { Batching::Unknown };
+        let batching = match handle.is_data_dependent() || handle.mixes_images() {
+            true => Batching::Single,
+            false => Batching::Unknown,
+        };
         let memory = match origin.device {
             Device::Cpu => Memory::AsSaved,
             Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,

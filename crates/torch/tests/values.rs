@@ -67,6 +67,7 @@ agrees_with_pytorch! {
     an_activation_of_a_weight_is_a_layer: "constant";
     every_turn_of_a_loop_is_a_layer: "looped";
     equal_turns_of_a_loop_are_not_merged: "unrolled_same";
+    images_that_influence_each_other_run_one_by_one: "centred";
     only_the_branch_that_runs_is_seen: "switch";
     forked_parts_come_in_the_order_of_the_code: "forked";
     a_network_may_return_a_tuple: "tuple_output";

@@ -9,6 +9,7 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <set>
 #include <string>
@@ -58,6 +59,20 @@ class Reader {
       }
     });
     return channels;
+  }
+
+  // Whether what one image of a batch gets may depend on the others.
+  bool mixes_images() const {
+    bool found = false;
+    for_each_node(graph_.block(), [&](Node* node) {
+      const auto* row = row_of(node);
+      if (found || !row || node->inputs().empty() || !depends_on_input(node->input(0))) {
+        return;
+      }
+      found = row->images == Images::Together || is_by_batch(node) ||
+          (row->images == Images::ByDimension && works_along_images(node));
+    });
+    return found;
   }
 
   // 0 unknown, 1 channels after the batch, 2 channels last: told by the operator that
@@ -148,6 +163,41 @@ class Reader {
       return std::nullopt;
     }
     return parent->toObjectRef().getAttr(name);
+  }
+
+  // A batch norm by the mean of the batch that it gets.
+  static bool is_by_batch(Node* node) {
+    const auto at = is_aten(node, "batch_norm") ? position(node, "training") : std::nullopt;
+    const auto training = at ? toIValue(node->input(*at)) : std::nullopt;
+    return training && training->isBool() && training->toBool();
+  }
+
+  static bool works_along_images(Node* node) {
+    if (node->kind() == prim::ConstantChunk) {
+      return node->i(attr::dim) == 0;
+    }
+    const auto at = position(node, "dim");
+    if (!at) {
+      // The mean of everything.
+      return row_of(node)->kind == Class::Reduction;
+    }
+    const auto dims = toIValue(node->input(*at));
+    const auto has_first = [](const std::vector<int64_t>& all) {
+      return std::find(all.begin(), all.end(), 0) != all.end();
+    };
+    const bool is_first = dims &&
+        ((dims->isInt() && dims->toInt() == 0) ||
+         (dims->isIntList() && has_first(dims->toIntVector())));
+    return is_first && !(is_aten(node, "slice") && is_whole(node));
+  }
+
+  // `x[:, 1:]` cuts along the first dimension, too, and leaves it whole.
+  static bool is_whole(Node* slice) {
+    const auto start = toIValue(slice->input(2)), end = toIValue(slice->input(3));
+    return start && (start->isNone() || (start->isInt() && start->toInt() == 0)) && end &&
+        (end->isNone() ||
+         (end->isInt() && end->toInt() == std::numeric_limits<int64_t>::max())) &&
+        number(slice->input(4)) == 1.0;
   }
 
   static bool is_convolution(Node* node) {

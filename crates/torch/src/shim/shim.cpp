@@ -141,6 +141,7 @@ struct actviz_network {
   std::vector<actviz_node> nodes;
   int64_t input_channels = 0;
   bool data_dependent = false;
+  bool mixes_images = false;
   // What makes tokens of maps.
   std::vector<Node*> maps;
   std::vector<GraphValue> values;
@@ -265,6 +266,7 @@ struct actviz_network {
     Reader reader(*graph, module);
     input_channels = reader.input_channels();
     data_dependent = reader.is_data_dependent();
+    mixes_images = reader.mixes_images();
     for (const Site& site : sites) {
       nodes.push_back(actviz_node{
           site.path.c_str(), site.operation.c_str(), site.is_module ? 1 : 0, 0, 0, 0, 0, 0, 0, 0, 0});
@@ -433,6 +435,10 @@ int64_t actviz_input_channels(const actviz_network* network) noexcept {
 
 int32_t actviz_is_data_dependent(const actviz_network* network) noexcept {
   return network->data_dependent ? 1 : 0;
+}
+
+int32_t actviz_mixes_images(const actviz_network* network) noexcept {
+  return network->mixes_images ? 1 : 0;
 }
 
 char* actviz_use_channels_last(actviz_network* network, int32_t on) noexcept {

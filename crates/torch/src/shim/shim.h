@@ -138,6 +138,9 @@ int64_t actviz_input_channels(const actviz_network* network) noexcept;
 // one batch would decide for each other.
 int32_t actviz_is_data_dependent(const actviz_network* network) noexcept;
 
+// Whether what one image of a batch gets may depend on the others in another way.
+int32_t actviz_mixes_images(const actviz_network* network) noexcept;
+
 // Has convolutions work on channels-last memory, or (0) as the network was saved. Sizes
 // stay the same; code that asks how a tensor lies in memory may fail on it.
 char* actviz_use_channels_last(actviz_network* network, int32_t on) noexcept;
