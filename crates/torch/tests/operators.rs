@@ -105,3 +105,18 @@ fn tokens_may_stand_before_the_images() {
         }
     }
 }
+
+#[test]
+fn the_layers_of_a_transformer_encoder_are_opened() {
+    let mut opened = network("encoder.pt");
+    let layers = opened.layers(InputShape { channels: 3, height: 6, width: 6 }).unwrap();
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names, ["encoder.layers.0.relu", "encoder.layers.1.relu"]);
+    assert_eq!(layers[0].layout, Layout::Tokens { rows: 3, columns: 3, skip: 0 });
+    // What comes out is what it gives with its layers fused.
+    let image = Tensor::randn([1, 3, 6, 6], (Kind::Float, tch::Device::Cpu));
+    let plain = tch::CModule::load(fixture("encoder.pt")).unwrap();
+    let fused = tch::no_grad(|| plain.forward_ts(&[&image])).unwrap();
+    let outputs = opened.forward_with(&image, Gradients::Off, |_, _| Ok(())).unwrap();
+    assert!(outputs[0].allclose(&fused, 1e-4, 1e-5, false));
+}

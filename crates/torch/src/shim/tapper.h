@@ -214,6 +214,7 @@ class Tapper {
       } else if (auto site = other_site(node, caller)) {
         insert_tap(node, *site);
       } else {
+        open_fused(node);
         for (Block* block : node->blocks()) {
           visit(block, caller);
         }
@@ -222,6 +223,24 @@ class Tapper {
         }
       }
       node = next;
+    }
+  }
+
+  // Where nobody looks, one operator does a whole layer of nn.TransformerEncoder, activation
+  // included. The other branch does the same with an operator for each step.
+  static void open_fused(Node* branch) {
+    if (branch->kind() != prim::If) {
+      return;
+    }
+    for (size_t i = 0; i < 2; ++i) {
+      const auto nodes = branch->blocks()[i]->nodes();
+      if (std::any_of(nodes.begin(), nodes.end(), [](const Node* node) {
+            return is_aten(node, "_transformer_encoder_layer_fwd");
+          })) {
+        WithInsertPoint point(branch);
+        // The first block is for true.
+        branch->replaceInput(0, branch->owningGraph()->insertConstant(i == 1));
+      }
     }
   }
 
