@@ -109,7 +109,9 @@ impl Structure {
             if field(value) == Field::Reads && several {
                 continue;
             }
-            if field(value) == Field::Holds && (several || sources.iter().any(|id| *id != sources[0])) {
+            if field(value) == Field::Holds
+                && (several || sources.iter().any(|id| *id != sources[0]))
+            {
                 mixed.insert(value.id);
             }
             let longest = sources.iter().filter_map(|id| ways.get(id)).copied().reduce(longer);

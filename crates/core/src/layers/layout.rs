@@ -53,12 +53,7 @@ impl Layout {
         }
     }
 
-    fn of_any_size(
-        shape: &[usize],
-        order: ChannelAxis,
-        input: (usize, usize),
-        tokens: Tokens,
-    ) -> Layout {
+    fn of_any_size(shape: &[usize], order: ChannelAxis, input: (usize, usize), tokens: Tokens) -> Layout {
         match (shape, order) {
             ([_, _, _], ChannelAxis::First) => Layout::ChannelsFirst,
             (&[h, w, _], ChannelAxis::Last) if is_scaled((h, w), input) => Layout::ChannelsLast,

@@ -98,7 +98,8 @@ class Tapper {
   // A class by the name that it had before libtorch made it unique.
   static std::string plain_name(const ClassType& type) {
     std::string plain;
-    for (const std::string& part : type.name() ? type.name()->atoms() : std::vector<std::string>()) {
+    const auto parts = type.name() ? type.name()->atoms() : std::vector<std::string>();
+    for (const std::string& part : parts) {
       if (part.rfind("___torch_mangle_", 0) != 0) {
         plain += "." + part;
       }
@@ -341,7 +342,9 @@ inline void settle_taps(Graph& graph, std::vector<Site>& sites) {
       taps.push_back(node);
     }
   });
-  const auto index = [](Node* tap) { return static_cast<size_t>(toIValue(tap->input(1))->toInt()); };
+  const auto index = [](Node* tap) {
+    return static_cast<size_t>(toIValue(tap->input(1))->toInt());
+  };
   std::unordered_set<Node*> superfluous;
   for (Node* tap : taps) {
     Site& site = sites.at(index(tap));
