@@ -198,7 +198,8 @@ impl Folder {
         self.written.store(true, Ordering::Relaxed);
         self.sync()?;
         let noted = self.journal.append(lines);
-        let noted = noted.and_then(|()| self.unsynced.as_ref().map_or(Ok(()), |_| self.journal.sync()));
+        let noted =
+            noted.and_then(|()| self.unsynced.as_ref().map_or(Ok(()), |_| self.journal.sync()));
         noted.map_err(|error| Error::io("write", &file())(error))
     }
 

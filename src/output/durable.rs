@@ -59,7 +59,7 @@ pub(super) fn sync(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::output::{Folder, Line};
+    use crate::output::{Folder, JournalEntry};
 
     /// A file that cannot be brought to the disk: in its place is a link that leads to itself.
     #[cfg(unix)]
@@ -75,7 +75,7 @@ mod tests {
         std::fs::remove_file(&file).expect("removed");
         std::os::unix::fs::symlink(&file, &file).expect("a link");
         let (image, image_sha256) = ("promised.png".to_owned(), String::new());
-        let line = Line { image, image_sha256, pictures: Vec::new(), waiting: None };
+        let line = JournalEntry { image, image_sha256, pictures: Vec::new(), waiting: None };
         let noted = folder.note(&[line]).is_ok();
         (noted, std::fs::read_to_string(place.path().join(".actviz-run")).expect("a journal"))
     }

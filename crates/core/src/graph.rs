@@ -41,3 +41,63 @@ pub struct Value {
     /// and that nobody knows.
     pub sources: Vec<Option<ValueId>>,
 }
+
+/// A graph as it arrives, perhaps from a process that a network has taken over.
+#[derive(Deserialize)]
+struct Unchecked {
+    values: Vec<Value>,
+    taps: Vec<Option<ValueId>>,
+}
+
+/// A value that reads itself or a later one, or whose number was given before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("value {0} of the graph is out of order")]
+struct OutOfOrder(ValueId);
+
+impl TryFrom<Unchecked> for Graph {
+    type Error = OutOfOrder;
+
+    fn try_from(Unchecked { values, taps }: Unchecked) -> Result<Graph, OutOfOrder> {
+        let mut last = 0;
+        for value in &values {
+            if !value.comes_after(last) {
+                return Err(OutOfOrder(value.id));
+            }
+            last = value.id;
+        }
+        Ok(Graph { values, taps })
+    }
+}
+
+impl Value {
+    /// Whether it may follow the value `last`: whoever walks back along the sources ends at
+    /// the input.
+    fn comes_after(&self, last: ValueId) -> bool {
+        self.id > last && self.sources.iter().flatten().all(|source| *source < self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(sources: [usize; 2]) -> Result<Graph, serde_json::Error> {
+        let value = |id: usize, source| Value {
+            id,
+            operator: "relu".to_owned(),
+            sources: vec![Some(source)],
+            ..Value::default()
+        };
+        let [first, second] = sources;
+        let graph = Graph { values: vec![value(1, first), value(2, second)], taps: vec![Some(2)] };
+        serde_json::from_str(&serde_json::to_string(&graph)?)
+    }
+
+    #[test]
+    fn a_graph_that_goes_in_circles_is_none() {
+        assert!(read([0, 1]).is_ok());
+        for circle in [[1, 1], [2, 1], [0, 2]] {
+            assert!(read(circle).is_err(), "{circle:?}");
+        }
+    }
+}

@@ -3,8 +3,8 @@
 use ndarray::{Array3, Array4};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::prepared::TokenSource;
 use super::network::Tap;
+use super::prepared::TokenSource;
 use actviz_core::engine::Reduce;
 use actviz_core::layers::{self, Layout, Tokens};
 

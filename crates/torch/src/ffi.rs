@@ -13,7 +13,7 @@ use std::ptr::{self, NonNull};
 use actviz_core::graph::{Graph, Value};
 use tch::Tensor;
 
-use super::loaded::TokenSource;
+use super::prepared::TokenSource;
 
 /// `actviz_network` of shim.h.
 #[repr(C)]

@@ -52,9 +52,8 @@ use actviz_core::model_file::ModelFile;
 
 pub use device::{cuda_state, folder};
 pub use limits::{end_with_parent, limit_memory};
-pub use prepared::{Node, TokenSource};
 pub use network::{Gradients, Tap, TorchNetwork};
-pub use prepared::Node;
+pub use prepared::{Node, TokenSource};
 pub use serve::serve;
 
 use network_cache::NetworkCache;

@@ -20,7 +20,8 @@ use super::capture::{self, Capture, Picture};
 use super::device;
 use super::ffi::{self, Handle};
 use super::gradient;
-use super::prepared::{Batching, PreparedNetwork, Maps, Memory, Node, Origin, sizes_of};
+use super::network_cache::{CachedNetwork, NetworkCache};
+use super::prepared::{Batching, Maps, Memory, Node, Origin, PreparedNetwork, sizes_of};
 use super::records::Records;
 
 /// Whether a run remembers what gradients need.

@@ -11,7 +11,8 @@ use crate::records::Records;
 use actviz_core::archive::Program;
 use actviz_core::engine::{Device, InputShape, Taps};
 use actviz_core::error::Error;
-use actviz_core::layers::{Layer, ChannelAxis, Tokens};
+use actviz_core::graph::Graph;
+use actviz_core::layers::{ChannelAxis, Layer, Tokens};
 
 /// One activation call in the network's code. In a loop it may run several times, in
 /// a branch not at all.
@@ -143,7 +144,16 @@ impl PreparedNetwork {
             Device::Cuda(_) | Device::Mps => Memory::AsSavedForGood,
         };
         let graph = (taps == Taps::Operators).then(|| handle.graph());
-        Ok(PreparedNetwork { program, taps, handle, nodes, graph, batching, memory, layers: Vec::new() })
+        Ok(PreparedNetwork {
+            program,
+            taps,
+            handle,
+            nodes,
+            graph,
+            batching,
+            memory,
+            layers: Vec::new(),
+        })
     }
 
     /// The same program with the weights in `records`.

@@ -45,7 +45,12 @@ impl Layout {
     /// How one image's tensor of this shape (without the batch) is to be read, in a
     /// network whose input is `height` x `width` pixels. A map of one position is no
     /// picture, and one of none is not either.
-    pub fn of(shape: &[usize], order: ChannelAxis, input: (usize, usize), tokens: Tokens) -> Layout {
+    pub fn of(
+        shape: &[usize],
+        order: ChannelAxis,
+        input: (usize, usize),
+        tokens: Tokens,
+    ) -> Layout {
         let layout = Layout::of_any_size(shape, order, input, tokens);
         match layout.picture_shape(shape)[..] {
             [_, height, width] if height * width > 1 => layout,
@@ -53,7 +58,12 @@ impl Layout {
         }
     }
 
-    fn of_any_size(shape: &[usize], order: ChannelAxis, input: (usize, usize), tokens: Tokens) -> Layout {
+    fn of_any_size(
+        shape: &[usize],
+        order: ChannelAxis,
+        input: (usize, usize),
+        tokens: Tokens,
+    ) -> Layout {
         match (shape, order) {
             ([_, _, _], ChannelAxis::First) => Layout::ChannelsFirst,
             (&[h, w, _], ChannelAxis::Last) if is_scaled((h, w), input) => Layout::ChannelsLast,
@@ -146,7 +156,7 @@ mod tests {
 
     const INPUT: (usize, usize) = (224, 224);
 
-    fn of(shape: &[usize], order: Order, input: (usize, usize)) -> Layout {
+    fn of(shape: &[usize], order: ChannelAxis, input: (usize, usize)) -> Layout {
         Layout::of(shape, order, input, Tokens::default())
     }
 
