@@ -11,10 +11,10 @@ use crate::compare::{Allowed, Profile, Tolerances, Window};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  actviz compare golden/ out/                      nothing may differ
-  actviz compare golden/ out/ --profile cross-cpu  rendered on another processor
+  actviz compare golden/ out/                       nothing may differ
+  actviz compare golden/ out/ --profile cross-cpu   rendered on another processor
   actviz compare golden/ out/ --max-abs 4 --max-diff-ratio 0.01 --hard-max 40
-  actviz compare golden/1_3.png out/1_3.png        two files
+  actviz compare golden/1_3.png out/1_3.png         two files
   actviz compare golden/ out/ --junit report.xml --html report.html --github
 
 Exit codes: 0 the same; 1 different; 2 nothing could be compared, or wrong usage;

@@ -233,7 +233,7 @@ fn named(name: &str, layers: &[Layer]) -> Result<Vec<usize>, Error> {
     // A layer of that very name comes before.
     let end = match name {
         "first" => pictures().next(),
-        "last" => pictures().last(),
+        "last" => pictures().next_back(),
         _ => None,
     };
     if let Some(end) = end {

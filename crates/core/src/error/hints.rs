@@ -202,7 +202,7 @@ fn batch(message: &str) -> Option<String> {
     let sides: Vec<i64> = shape.split(',').map_while(|side| side.trim().parse().ok()).collect();
     let (first, rest) = sides.split_first()?;
     let rest: i64 = rest.iter().product();
-    let is_one = usize::try_from(rest).is_ok_and(|rest| rest > 0 && size % rest == 0);
+    let is_one = usize::try_from(rest).is_ok_and(|rest| rest > 0 && size.is_multiple_of(rest));
     match *first {
         fixed if fixed > 1 && (is_one || rest < 0) => Some(format!(
             "the network was traced with a batch of {fixed}, and takes no other: trace it with a \
