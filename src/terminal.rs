@@ -54,7 +54,7 @@ pub fn plain(text: impl Display) -> String {
     lines.join("\n")
 }
 
-/// A value as indented JSON in which no text can give orders either: what [`line`] would
+/// A value as indented JSON in which no text can give orders either: what [`line()`] would
 /// show as `\u{202e}` is `\u202e`, which every reader of JSON takes for the same text.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ pub struct WorkerConfig {
     pub program: PathBuf,
     /// The libtorch that it loads.
     pub libtorch: Libtorch,
-    /// Variables that it gets besides those that [`process`] lets through.
+    /// Variables that it gets besides those that are let through.
     pub environment: Vec<(&'static str, String)>,
     /// How it sets itself up.
     pub settings: Settings,
