@@ -12,7 +12,7 @@ use crate::compare::{Allowed, Profile, Tolerances, Window};
 #[command(after_help = "\
 Examples:
   actviz compare golden/ out/                       nothing may differ
-  actviz compare golden/ out/ --profile cross-cpu   rendered on another processor
+  actviz compare golden/ out/ --profile cross-cpu   on another processor
   actviz compare golden/ out/ --max-abs 4 --max-diff-ratio 0.01 --hard-max 40
   actviz compare golden/1_3.png out/1_3.png         two files
   actviz compare golden/ out/ --junit report.xml --html report.html --github
